@@ -1,49 +1,36 @@
 // The validators of an epoch in ranking order (P-30, P-31) with their thresholds, and who is primary when (consensus.md §1.5).
 
-import { EmrmError } from "./errors.ts";
-import type { Digest, PeerId, PublicKey, ValidatorIndex, View } from "./ids.ts";
-import { makeQuorum, type Quorum } from "./quorum.ts";
+import { EmrmError } from './errors.ts'
+import type { Digest, PeerId, PublicKey, ValidatorIndex, View } from './ids.ts'
+import { makeQuorum, type Quorum } from './quorum.ts'
 
 /** P-30: at most 200 institutions form the alliance service group. */
-export const VALIDATORS_MAX = 200;
+export const VALIDATORS_MAX = 200
 
 export type Validator = {
-	readonly index: ValidatorIndex;
-	/** Institution's Ed25519 key, which is also its libp2p key. */
-	readonly publicKey: PublicKey;
-	readonly peerId: PeerId;
-	readonly name: string;
-};
+  readonly index: ValidatorIndex
+  /** Institution's Ed25519 key, which is also its libp2p key. */
+  readonly publicKey: PublicKey
+  readonly peerId: PeerId
+  readonly name: string
+}
 
 export type Committee = {
-	/** In ranking order; validators[i].index === i. */
-	readonly validators: readonly Validator[];
-	readonly quorum: Quorum;
-	/** Digest over n, f, p and the ordered keys: part of every signature's domain. */
-	readonly hash: Digest;
-};
+  /** In ranking order; validators[i].index === i. */
+  readonly validators: readonly Validator[]
+  readonly quorum: Quorum
+  /** Digest over n, f, p and the ordered keys: part of every signature's domain. */
+  readonly hash: Digest
+}
 
-export function makeCommittee(
-	validators: readonly Validator[],
-	f: number,
-	p: number,
-	hash: Digest,
-): Committee {
-	if (validators.length > VALIDATORS_MAX)
-		throw new EmrmError(
-			"committee-too-large",
-			`${validators.length} validators; at most ${VALIDATORS_MAX}`,
-			{
-				count: validators.length,
-			},
-		);
-	return { validators, quorum: makeQuorum(validators.length, f, p), hash };
+export function makeCommittee(validators: readonly Validator[], f: number, p: number, hash: Digest): Committee {
+  if (validators.length > VALIDATORS_MAX)
+    throw new EmrmError('committee-too-large', `${validators.length} validators; at most ${VALIDATORS_MAX}`, {
+      count: validators.length,
+    })
+  return { validators, quorum: makeQuorum(validators.length, f, p), hash }
 }
 
 /** `primary(h,v) = ranking[(base(h)+v) mod n]`; base(h) is the position of block(h-1)'s author, 0 at height 1. */
-export const primaryOf = (
-	committee: Committee,
-	base: ValidatorIndex,
-	view: View,
-): ValidatorIndex =>
-	((base + view) % committee.validators.length) as ValidatorIndex;
+export const primaryOf = (committee: Committee, base: ValidatorIndex, view: View): ValidatorIndex =>
+  ((base + view) % committee.validators.length) as ValidatorIndex

@@ -1,31 +1,19 @@
 // SHA-256 and hexadecimal, the only computation that the words share. One call of Node's one-shot hash: about 1 µs for 250 bytes.
 
-import { hash } from "node:crypto";
-import type {
-	BlockId,
-	Digest,
-	Identifier,
-	PublicKey,
-	RequestId,
-} from "./ids.ts";
+import { hash } from 'node:crypto'
+import type { BlockId, Digest, Identifier, PublicKey, RequestId } from './ids.ts'
 
-export const sha256 = (bytes: Uint8Array): Uint8Array =>
-	hash("sha256", bytes, "buffer");
-export const digestOf = (bytes: Uint8Array): Digest =>
-	hash("sha256", bytes, "hex") as Digest;
+export const sha256 = (bytes: Uint8Array): Uint8Array => hash('sha256', bytes, 'buffer')
+export const digestOf = (bytes: Uint8Array): Digest => hash('sha256', bytes, 'hex') as Digest
 /** `header`: a block header's exact canonical bytes. */
-export const blockIdOf = (header: Uint8Array): BlockId =>
-	digestOf(header) as BlockId;
+export const blockIdOf = (header: Uint8Array): BlockId => digestOf(header) as BlockId
 /** `signedBytes`: what the client signed, without the signature. */
-export const requestIdOf = (signedBytes: Uint8Array): RequestId =>
-	digestOf(signedBytes) as RequestId;
+export const requestIdOf = (signedBytes: Uint8Array): RequestId => digestOf(signedBytes) as RequestId
 /** P-32: the first 16 bytes of SHA-256 of the raw public key. */
-export const identifierOf = (key: PublicKey): Identifier =>
-	digestOf(fromHex(key)).slice(0, 32) as Identifier;
+export const identifierOf = (key: PublicKey): Identifier => digestOf(fromHex(key)).slice(0, 32) as Identifier
 
 export const toHex = (bytes: Uint8Array): string =>
-	Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
 
 /** Caller has checked the digits (ids.ts `isHexadecimal`). */
-export const fromHex = (text: string): Uint8Array =>
-	new Uint8Array(Buffer.from(text, "hex"));
+export const fromHex = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, 'hex'))

@@ -1,350 +1,342 @@
 // What a REQUEST can ask of the contract (contract.md). Integers and strings only; every list is ordered and bounded by wire/codec.
 // An unknown operation, field or code is refused, never ignored. Not here: who may sign what (ledger), how a decision falls (access).
 
-import type { SignatureScheme } from "./block.ts";
-import type {
-	Digest,
-	Identifier,
-	PeerId,
-	PublicKey,
-	RecordId,
-	RequestId,
-	Timestamp,
-} from "./ids.ts";
+import type { SignatureScheme } from './block.ts'
+import type { Digest, Identifier, PeerId, PublicKey, RecordId, RequestId, Timestamp } from './ids.ts'
 
 /** P-42: `share` includes `read`. */
-export type Right = "read" | "share";
+export type Right = 'read' | 'share'
 /** HL7 v3 PurposeOfUse code, for example TREAT. */
-export type Purpose = string;
+export type Purpose = string
 /** A role's name, for example `attending`. */
-export type Role = string;
+export type Role = string
 /** HL7 v3 Confidentiality, U < L < M < N < R < V. */
-export type Confidentiality = "U" | "L" | "M" | "N" | "R" | "V";
+export type Confidentiality = 'U' | 'L' | 'M' | 'N' | 'R' | 'V'
 /** What a record is, by its bytes (records detect it): fhir, dicom, pdf, text, other. */
-export type RecordKind = string;
+export type RecordKind = string
 
 export type Scope =
-	| { readonly type: "all" }
-	| { readonly type: "kind"; readonly kind: RecordKind }
-	| { readonly type: "record"; readonly record: RecordId };
+  | { readonly type: 'all' }
+  | { readonly type: 'kind'; readonly kind: RecordKind }
+  | { readonly type: 'record'; readonly record: RecordId }
 
 export type Grantee =
-	| { readonly type: "anyone" }
-	| { readonly type: "institution"; readonly institution: Identifier }
-	| { readonly type: "user"; readonly user: Identifier }
-	| { readonly type: "role"; readonly role: Role }
-	| { readonly type: "group"; readonly group: string };
+  | { readonly type: 'anyone' }
+  | { readonly type: 'institution'; readonly institution: Identifier }
+  | { readonly type: 'user'; readonly user: Identifier }
+  | { readonly type: 'role'; readonly role: Role }
+  | { readonly type: 'group'; readonly group: string }
 
 /** One row of Rpu, Rpe or PR (P-41). */
 export type RelationRow = {
-	readonly key: string;
-	readonly values: readonly string[];
-};
+  readonly key: string
+  readonly values: readonly string[]
+}
 export type Relations = {
-	/** Rpu: role → purposes. */
-	readonly rolePurposes: readonly RelationRow[];
-	/** Rpe: role → rights. */
-	readonly rolePermissions: readonly RelationRow[];
-	/** PR: purpose → rights. */
-	readonly purposePermissions: readonly RelationRow[];
-};
+  /** Rpu: role → purposes. */
+  readonly rolePurposes: readonly RelationRow[]
+  /** Rpe: role → rights. */
+  readonly rolePermissions: readonly RelationRow[]
+  /** PR: purpose → rights. */
+  readonly purposePermissions: readonly RelationRow[]
+}
 
 /** All times in ms, all sizes in bytes. Set in genesis, changed by the authority. */
 export type ChainParameters = {
-	readonly requestWindowPastMs: number;
-	readonly requestWindowFutureMs: number;
-	readonly clockDriftMaxMs: number;
-	readonly blockRequestsMax: number;
-	readonly blockBytesMax: number;
-	/** Base view timeout D0. */
-	readonly viewTimeoutMs: number;
-	readonly viewTimeoutMaxMs: number;
-	/** t of the key shares, f+1 … n-f. */
-	readonly shareThreshold: number;
-	/** A grant is released only while the releasing peer's head is younger than this. */
-	readonly stalenessMaxMs: number;
-	/** How long a grant may be used. */
-	readonly grantMs: number;
-	readonly emergencyGrantMs: number;
-	readonly emergencyReviewMs: number;
-	/** Blocks of an epoch; the committee changes only between epochs. */
-	readonly epochBlocks: number;
-};
+  readonly requestWindowPastMs: number
+  readonly requestWindowFutureMs: number
+  readonly clockDriftMaxMs: number
+  readonly blockRequestsMax: number
+  readonly blockBytesMax: number
+  /** Base view timeout D0. */
+  readonly viewTimeoutMs: number
+  readonly viewTimeoutMaxMs: number
+  /** t of the key shares, f+1 … n-f. */
+  readonly shareThreshold: number
+  /** A grant is released only while the releasing peer's head is younger than this. */
+  readonly stalenessMaxMs: number
+  /** How long a grant may be used. */
+  readonly grantMs: number
+  readonly emergencyGrantMs: number
+  readonly emergencyReviewMs: number
+  /** Blocks of an epoch; the committee changes only between epochs. */
+  readonly epochBlocks: number
+}
 
 // ---- consortium: signed by the authority ----
 export type InstitutionAdmit = {
-	readonly type: "institution.admit";
-	readonly name: string;
-	readonly publicKey: PublicKey;
-	readonly peerId: PeerId;
-	/** HPKE (X-Wing) public key, 1216 bytes as hexadecimal. */
-	readonly sealKey: string;
-	readonly region: string;
-	readonly score: number;
-};
+  readonly type: 'institution.admit'
+  readonly name: string
+  readonly publicKey: PublicKey
+  readonly peerId: PeerId
+  /** HPKE (X-Wing) public key, 1216 bytes as hexadecimal. */
+  readonly sealKey: string
+  readonly region: string
+  readonly score: number
+}
 export type InstitutionRate = {
-	readonly type: "institution.rate";
-	readonly institution: Identifier;
-	readonly score: number;
-};
+  readonly type: 'institution.rate'
+  readonly institution: Identifier
+  readonly score: number
+}
 export type InstitutionRemove = {
-	readonly type: "institution.remove";
-	readonly institution: Identifier;
-};
+  readonly type: 'institution.remove'
+  readonly institution: Identifier
+}
 export type ValidatorsSet = {
-	readonly type: "validators.set";
-	readonly f: number;
-	readonly p: number;
-	readonly parameters: ChainParameters;
-};
+  readonly type: 'validators.set'
+  readonly f: number
+  readonly p: number
+  readonly parameters: ChainParameters
+}
 export type CaAuthorize = {
-	readonly type: "ca.authorize";
-	readonly publicKey: PublicKey;
-	readonly institutions: readonly Identifier[];
-};
-export type CaRevoke = { readonly type: "ca.revoke"; readonly ca: Identifier };
+  readonly type: 'ca.authorize'
+  readonly publicKey: PublicKey
+  readonly institutions: readonly Identifier[]
+}
+export type CaRevoke = { readonly type: 'ca.revoke'; readonly ca: Identifier }
 export type RelationsSet = {
-	readonly type: "relations.set";
-	readonly relations: Relations;
-};
+  readonly type: 'relations.set'
+  readonly relations: Relations
+}
 
 // ---- identity: signed by a CA ----
 export type UserRegister = {
-	readonly type: "user.register";
-	readonly publicKey: PublicKey;
-	readonly scheme: SignatureScheme;
-	readonly roles: readonly Role[];
-	readonly groups: readonly string[];
-	readonly institution: Identifier;
-	readonly validUntil: Timestamp;
-};
+  readonly type: 'user.register'
+  readonly publicKey: PublicKey
+  readonly scheme: SignatureScheme
+  readonly roles: readonly Role[]
+  readonly groups: readonly string[]
+  readonly institution: Identifier
+  readonly validUntil: Timestamp
+}
 export type UserRevoke = {
-	readonly type: "user.revoke";
-	readonly user: Identifier;
-};
+  readonly type: 'user.revoke'
+  readonly user: Identifier
+}
 /** By the CA or the user: the identifier stays, the key that acts for it changes. */
 export type UserRotateKey = {
-	readonly type: "user.rotate-key";
-	readonly user: Identifier;
-	readonly publicKey: PublicKey;
-	readonly scheme: SignatureScheme;
-};
+  readonly type: 'user.rotate-key'
+  readonly user: Identifier
+  readonly publicKey: PublicKey
+  readonly scheme: SignatureScheme
+}
 
 // ---- records: signed by the custodian institution ----
 export type RecordRegister = {
-	readonly type: "record.register";
-	readonly record: RecordId;
-	readonly owner: Identifier;
-	readonly custodian: Identifier;
-	readonly kind: RecordKind;
-	readonly confidentiality: Confidentiality;
-	/** Sensitivity codes of HL7 v3 ActCode, sorted. */
-	readonly labels: readonly string[];
-	/** Salted digest of the plaintext (P-12): SHA-256('emrm/commitment/1' ‖ salt32 ‖ SHA-256(plaintext)). */
-	readonly commitment: Digest;
-	/** RFC 6962 root over 1 MiB pieces of the ciphertext. */
-	readonly cipherRoot: Digest;
-	readonly cipherSize: number;
-	/** RFC 6962 root over the share commitments, in committee order. */
-	readonly shareRoot: Digest;
-	readonly shareCount: number;
-	/** SHA-256('emrm/key/1' ‖ record ‖ content key). */
-	readonly keyCommit: Digest;
-	/** The original of which this is the de-identified twin. */
-	readonly twinOf: RecordId | null;
-};
+  readonly type: 'record.register'
+  readonly record: RecordId
+  readonly owner: Identifier
+  readonly custodian: Identifier
+  readonly kind: RecordKind
+  readonly confidentiality: Confidentiality
+  /** Sensitivity codes of HL7 v3 ActCode, sorted. */
+  readonly labels: readonly string[]
+  /** Salted digest of the plaintext (P-12): SHA-256('emrm/commitment/1' ‖ salt32 ‖ SHA-256(plaintext)). */
+  readonly commitment: Digest
+  /** RFC 6962 root over 1 MiB pieces of the ciphertext. */
+  readonly cipherRoot: Digest
+  readonly cipherSize: number
+  /** RFC 6962 root over the share commitments, in committee order. */
+  readonly shareRoot: Digest
+  readonly shareCount: number
+  /** SHA-256('emrm/key/1' ‖ record ‖ content key). */
+  readonly keyCommit: Digest
+  /** The original of which this is the de-identified twin. */
+  readonly twinOf: RecordId | null
+}
 export type RecordWithdraw = {
-	readonly type: "record.withdraw";
-	readonly record: RecordId;
-};
+  readonly type: 'record.withdraw'
+  readonly record: RecordId
+}
 export type RecordAdopt = {
-	readonly type: "record.adopt";
-	readonly record: RecordId;
-	readonly custodian: Identifier;
-};
+  readonly type: 'record.adopt'
+  readonly record: RecordId
+  readonly custodian: Identifier
+}
 
 // ---- policy: signed by the patient or a guardian ----
 export type PolicySet = {
-	readonly type: "policy.set";
-	readonly owner: Identifier;
-	readonly scope: Scope;
-	readonly grantee: Grantee;
-	readonly effect: "permit" | "deny";
-	/** UP: usage purposes, sorted. */
-	readonly purposes: readonly Purpose[];
-	readonly rights: readonly Right[];
-	/** In force while from <= block time < to. */
-	readonly from: Timestamp;
-	readonly to: Timestamp;
-	readonly anonymous: boolean;
-	/** Records above this confidentiality are withheld. */
-	readonly labelCeiling: Confidentiality;
-	/** Strictly above the last accepted one for (owner, scope, grantee): one permission value is set once (P-42). */
-	readonly timestamp: Timestamp;
-};
+  readonly type: 'policy.set'
+  readonly owner: Identifier
+  readonly scope: Scope
+  readonly grantee: Grantee
+  readonly effect: 'permit' | 'deny'
+  /** UP: usage purposes, sorted. */
+  readonly purposes: readonly Purpose[]
+  readonly rights: readonly Right[]
+  /** In force while from <= block time < to. */
+  readonly from: Timestamp
+  readonly to: Timestamp
+  readonly anonymous: boolean
+  /** Records above this confidentiality are withheld. */
+  readonly labelCeiling: Confidentiality
+  /** Strictly above the last accepted one for (owner, scope, grantee): one permission value is set once (P-42). */
+  readonly timestamp: Timestamp
+}
 export type PolicyRevoke = {
-	readonly type: "policy.revoke";
-	readonly owner: Identifier;
-	readonly policy: RequestId;
-	readonly timestamp: Timestamp;
-};
+  readonly type: 'policy.revoke'
+  readonly owner: Identifier
+  readonly policy: RequestId
+  readonly timestamp: Timestamp
+}
 export type DelegateSet = {
-	readonly type: "delegate.set";
-	readonly owner: Identifier;
-	readonly delegate: Identifier;
-	/** `guardian` may also set policies; `delegate` reads. No re-delegation. */
-	readonly kind: "delegate" | "guardian";
-	readonly scope: Scope;
-	readonly from: Timestamp;
-	readonly to: Timestamp;
-	readonly timestamp: Timestamp;
-};
+  readonly type: 'delegate.set'
+  readonly owner: Identifier
+  readonly delegate: Identifier
+  /** `guardian` may also set policies; `delegate` reads. No re-delegation. */
+  readonly kind: 'delegate' | 'guardian'
+  readonly scope: Scope
+  readonly from: Timestamp
+  readonly to: Timestamp
+  readonly timestamp: Timestamp
+}
 export type DelegateRevoke = {
-	readonly type: "delegate.revoke";
-	readonly owner: Identifier;
-	readonly delegate: Identifier;
-	readonly timestamp: Timestamp;
-};
+  readonly type: 'delegate.revoke'
+  readonly owner: Identifier
+  readonly delegate: Identifier
+  readonly timestamp: Timestamp
+}
 
 // ---- access: signed by the requester ----
 export type AccessRequest = {
-	readonly type: "access.request";
-	readonly record: RecordId;
-	/** The session's role (P-40): one at a time. */
-	readonly role: Role;
-	/** AP; the empty string means that none was given, which is refused as `purpose-required`. */
-	readonly purpose: Purpose;
-	readonly right: Right;
-	/** SHA-256 of the X-Wing public key to which the shares are sealed; the key itself goes to the enforcers. */
-	readonly recipient: Digest;
-};
+  readonly type: 'access.request'
+  readonly record: RecordId
+  /** The session's role (P-40): one at a time. */
+  readonly role: Role
+  /** AP; the empty string means that none was given, which is refused as `purpose-required`. */
+  readonly purpose: Purpose
+  readonly right: Right
+  /** SHA-256 of the X-Wing public key to which the shares are sealed; the key itself goes to the enforcers. */
+  readonly recipient: Digest
+}
 export type AccessEmergency = {
-	readonly type: "access.emergency";
-	readonly record: RecordId;
-	readonly role: Role;
-	readonly reason: string;
-	readonly recipient: Digest;
-};
+  readonly type: 'access.emergency'
+  readonly record: RecordId
+  readonly role: Role
+  readonly reason: string
+  readonly recipient: Digest
+}
 /** The requester opened what was granted. */
 export type AccessReceipt = {
-	readonly type: "access.receipt";
-	readonly grant: RequestId;
-	readonly sha256Commitment: Digest;
-};
+  readonly type: 'access.receipt'
+  readonly grant: RequestId
+  readonly sha256Commitment: Digest
+}
 export type AccessReview = {
-	readonly type: "access.review";
-	readonly grant: RequestId;
-	readonly verdict: "justified" | "rejected";
-	readonly note: string;
-};
+  readonly type: 'access.review'
+  readonly grant: RequestId
+  readonly verdict: 'justified' | 'rejected'
+  readonly note: string
+}
 
 // ---- faults: signed by a validator ----
 export type EvidenceSubmit = {
-	readonly type: "evidence.submit";
-	readonly validator: Identifier;
-	readonly fault: string;
-	readonly height: number;
-	readonly first: Uint8Array;
-	readonly second: Uint8Array;
-};
+  readonly type: 'evidence.submit'
+  readonly validator: Identifier
+  readonly fault: string
+  readonly height: number
+  readonly first: Uint8Array
+  readonly second: Uint8Array
+}
 
 export type Operation =
-	| InstitutionAdmit
-	| InstitutionRate
-	| InstitutionRemove
-	| ValidatorsSet
-	| CaAuthorize
-	| CaRevoke
-	| RelationsSet
-	| UserRegister
-	| UserRevoke
-	| UserRotateKey
-	| RecordRegister
-	| RecordWithdraw
-	| RecordAdopt
-	| PolicySet
-	| PolicyRevoke
-	| DelegateSet
-	| DelegateRevoke
-	| AccessRequest
-	| AccessEmergency
-	| AccessReceipt
-	| AccessReview
-	| EvidenceSubmit;
+  | InstitutionAdmit
+  | InstitutionRate
+  | InstitutionRemove
+  | ValidatorsSet
+  | CaAuthorize
+  | CaRevoke
+  | RelationsSet
+  | UserRegister
+  | UserRevoke
+  | UserRotateKey
+  | RecordRegister
+  | RecordWithdraw
+  | RecordAdopt
+  | PolicySet
+  | PolicyRevoke
+  | DelegateSet
+  | DelegateRevoke
+  | AccessRequest
+  | AccessEmergency
+  | AccessReceipt
+  | AccessReview
+  | EvidenceSubmit
 
-export type OperationType = Operation["type"];
+export type OperationType = Operation['type']
 
 /** The first failing rung of the ladder names the denial (P-47). A record that does not exist is `no-policy`: a stranger cannot tell the two apart. */
 export type DenialReason =
-	| "requester-unknown"
-	| "credential-expired"
-	| "credential-revoked"
-	| "role-not-held"
-	| "purpose-required"
-	| "role-purpose"
-	| "role-permission"
-	| "purpose-permission"
-	| "no-policy"
-	| "patient-denied"
-	| "window-not-open"
-	| "window-closed"
-	| "no-right"
-	| "purpose-mismatch"
-	| "label-withheld"
-	| "record-withdrawn"
-	| "emergency-not-provisioned"
-	| "emergency-suspended";
+  | 'requester-unknown'
+  | 'credential-expired'
+  | 'credential-revoked'
+  | 'role-not-held'
+  | 'purpose-required'
+  | 'role-purpose'
+  | 'role-permission'
+  | 'purpose-permission'
+  | 'no-policy'
+  | 'patient-denied'
+  | 'window-not-open'
+  | 'window-closed'
+  | 'no-right'
+  | 'purpose-mismatch'
+  | 'label-withheld'
+  | 'record-withdrawn'
+  | 'emergency-not-provisioned'
+  | 'emergency-suspended'
 
 /** Why a request that stands in a block had no effect; it is on the chain all the same. */
 export type RefusalReason =
-	| "replayed"
-	| "stale"
-	| "future"
-	| "wrong-network"
-	| "not-authorized"
-	| "unknown-institution"
-	| "unknown-user"
-	| "unknown-record"
-	| "unknown-policy"
-	| "unknown-grant"
-	| "unknown-code"
-	| "already-exists"
-	| "timestamp-not-above-last"
-	| "window-empty"
-	| "invalid-operation"
-	| "review-closed";
+  | 'replayed'
+  | 'stale'
+  | 'future'
+  | 'wrong-network'
+  | 'not-authorized'
+  | 'unknown-institution'
+  | 'unknown-user'
+  | 'unknown-record'
+  | 'unknown-policy'
+  | 'unknown-grant'
+  | 'unknown-code'
+  | 'already-exists'
+  | 'timestamp-not-above-last'
+  | 'window-empty'
+  | 'invalid-operation'
+  | 'review-closed'
 
 /** A grant as the chain records it; everything that the decision was made from is in it, so it can be recomputed for ever. */
 export type Grant = {
-	/** The request's id. */
-	readonly grant: RequestId;
-	readonly record: RecordId;
-	readonly owner: Identifier;
-	readonly requester: Identifier;
-	readonly institution: Identifier;
-	readonly role: Role;
-	readonly purpose: Purpose;
-	readonly right: Right;
-	readonly variant: "original" | "deidentified";
-	readonly recipient: Digest;
-	readonly height: number;
-	readonly time: Timestamp;
-	readonly expires: Timestamp;
-	/** Policy that decided, or `owner`, `delegate`, `emergency`. */
-	readonly basis: string;
-	readonly rulesVersion: number;
-};
+  /** The request's id. */
+  readonly grant: RequestId
+  readonly record: RecordId
+  readonly owner: Identifier
+  readonly requester: Identifier
+  readonly institution: Identifier
+  readonly role: Role
+  readonly purpose: Purpose
+  readonly right: Right
+  readonly variant: 'original' | 'deidentified'
+  readonly recipient: Digest
+  readonly height: number
+  readonly time: Timestamp
+  readonly expires: Timestamp
+  /** Policy that decided, or `owner`, `delegate`, `emergency`. */
+  readonly basis: string
+  readonly rulesVersion: number
+}
 
 /** What a request came to (the REPLY of P-37). */
 export type Outcome =
-	| { readonly type: "done" }
-	| { readonly type: "refused"; readonly reason: RefusalReason }
-	| { readonly type: "granted"; readonly grant: Grant }
-	| { readonly type: "denied"; readonly reason: DenialReason };
+  | { readonly type: 'done' }
+  | { readonly type: 'refused'; readonly reason: RefusalReason }
+  | { readonly type: 'granted'; readonly grant: Grant }
+  | { readonly type: 'denied'; readonly reason: DenialReason }
 
 export type RequestResult = {
-	readonly request: RequestId;
-	readonly height: number;
-	readonly index: number;
-	readonly outcome: Outcome;
-};
+  readonly request: RequestId
+  readonly height: number
+  readonly index: number
+  readonly outcome: Outcome
+}
