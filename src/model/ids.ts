@@ -3,7 +3,7 @@
 // Not here: how an id is computed (model/hash.ts) or checked against its content (wire/verify.ts).
 
 declare const brand: unique symbol
-export type Brand<T, B extends string> = T & { readonly [brand]: B }
+export type Brand<T, B extends string> = T & { readonly [brand]: { readonly [K in B]: true } }
 
 /** Position of a block in the chain; the first block is 1, genesis stands at 0. Integer, at most 2^53-1. */
 export type Height = Brand<number, 'Height'>
