@@ -1,11 +1,12 @@
 // The loop of a peer: next input → step of the replica → effects in order → ledger → results. It knows the order of the stages and
-// nothing else does; it holds no rule of the protocol. Bytes in: verified by wire, then given to the replica or the mempool.
-// Effects out: what must be durable first goes through the outbox, the rest at once. Not here: medical bytes (records).
+// nothing else does; it holds no rule of the protocol. Effects that must be durable first go through the outbox, the rest at once.
+// Not here: requests on their way in (intake.ts), roads (roads.ts), blocks by range (catch-up.ts), medical bytes (records).
 
 import { type CatchUp, decidedMessage, makeCatchUp } from './catch-up.ts'
 import type { Effect } from './consensus/effect.ts'
 import type { Input } from './consensus/input.ts'
 import { Replica } from './consensus/replica.ts'
+import { type Intake, makeIntake } from './intake.ts'
 import type { Ledger } from './ledger/ledger.ts'
 import type { Mempool } from './mempool.ts'
 import type { Block, Request } from './model/block.ts'
@@ -19,7 +20,6 @@ import {
   type Digest,
   type Height,
   type PeerId,
-  type RequestId,
   type ValidatorIndex,
   type Verified,
   type View,
@@ -39,16 +39,8 @@ import {
   type Storage,
   TOPICS,
 } from './ports.ts'
-import {
-  broadcast,
-  makeCrossing,
-  makeRequestBatcher,
-  type Road,
-  topicOf,
-  unwrapFromGossip,
-  wrapForGossip,
-} from './roads.ts'
-import { decodeRequestBatch, encodeMessage, encodeRequestBatch, makeBlock } from './wire/codec.ts'
+import { broadcast, hasObservers, makeCrossing, type Road, topicOf, unwrapFromGossip, wrapForGossip } from './roads.ts'
+import { encodeMessage, makeBlock } from './wire/codec.ts'
 import { verdictOf } from './wire/gossip-rules.ts'
 import { signMessage, type Verifier } from './wire/verify.ts'
 
@@ -56,10 +48,8 @@ const HEARTBEAT_MS = 2_000
 /** State is flushed to disk every so many blocks; after a crash at most these are executed again. */
 const CHECKPOINT_BLOCKS = 64
 const RECENT_BODIES_MAX = 32
-/** A request that still waits after this long is told to the others again. */
-const REPEAT_REQUESTS_MS = 3_000
-const REPEAT_REQUESTS_MAX = 200
-const ANSWER_INTERVAL_MS = 100
+/** A validator that is behind gets at most one block in this time; it fetches ranges when it is further behind. */
+const ANSWER_INTERVAL_MS = 50
 
 export type DriverOptions = {
   readonly chainId: Digest
@@ -71,15 +61,13 @@ export type DriverOptions = {
   readonly signer: Signer
   readonly clock: Clock
   readonly log: Log
+  /** Certificate of the head block; null when there is none. */
+  readonly headCertificate: DecideCertificate | null
   /** What was on disk for the height after the head. */
   readonly restored: readonly VoteRecord[]
   /** Below this height nothing is signed: the disk was lost (consensus.md §1.3). */
   readonly signFrom: Height
-  readonly pacemaker: {
-    readonly viewTimeoutMs: number
-    readonly viewTimeoutMaxMs: number
-    readonly resendMs: number
-  }
+  readonly pacemaker: { readonly viewTimeoutMs: number; readonly viewTimeoutMaxMs: number; readonly resendMs: number }
   /** Called after each executed block. */
   readonly onExecuted: (block: Block, results: readonly RequestResult[]) => void
   /** The disk failed or our state diverged: the peer must stop. */
@@ -89,12 +77,10 @@ export type DriverOptions = {
 export type Driver = {
   start(): void
   stop(): Promise<void>
-  /** Queues a verified request; resolves when it was executed. Rejects with `mempool-full`, `client-limit`, `request-stale`, or the signal's reason. */
+  /** Resolves when the request was executed here. */
   submit(request: Verified<Request>, signal: AbortSignal): Promise<RequestResult>
-  view(): ConsensusView & {
-    readonly role: 'primary' | 'validator' | 'observer'
-  }
-  /** Ms since a quorum of validators was last known to be at our head or behind it; what `policy-stale` is measured by. */
+  view(): ConsensusView & { readonly role: 'primary' | 'validator' | 'observer' }
+  /** Ms since a quorum of validators was last known to be at our head or behind it: what `policy-stale` is measured by. */
   staleMs(): number
 }
 
@@ -104,31 +90,32 @@ export function makeDriver(options: DriverOptions): Driver {
   let stepping = false
   let stopped = false
   let pendingTold = false
-  let committee: Committee = committeeOf(asHeight(ledger.head().height + 1))
+  let committee: Committee = committeeAt(asHeight(ledger.head().height + 1))
   let self: ValidatorIndex | null = null
+  let headCertificate = options.headCertificate
+  let blocksSinceCheckpoint = 0
+  let cancelHeartbeat: () => void = () => {}
   const timers = new Map<string, () => void>()
-  const waiters = new Map<
-    RequestId,
-    {
-      resolve: (result: RequestResult) => void
-      reject: (error: unknown) => void
-    }[]
-  >()
   const bodies = new Map<BlockId, Block>()
   const heardMs = new Map<ValidatorIndex, number>()
   const answeredMs = new Map<ValidatorIndex, number>()
   const cameFirst = makeCrossing()
-  const stops: (() => void)[] = []
-  let blocksSinceCheckpoint = 0
 
-  const outbox: Outbox = makeOutbox(
-    changes => storage.write(changes),
-    error => options.onFatal(error),
-  )
+  const outbox: Outbox = makeOutbox(changes => storage.write(changes), options.onFatal)
   const replica = new Replica({
-    sign: unsigned => signAs(unsigned),
+    sign: signAs,
     checkBlock: (block, fresh, nowMs) => ledger.checkBlock(block, fresh, nowMs),
     pacemaker: options.pacemaker,
+  })
+  const intake: Intake = makeIntake({
+    mempool,
+    network,
+    verifier,
+    clock,
+    log,
+    isExecuted: id => ledger.isExecuted(id),
+    blockTime: () => Math.max(ledger.head().timestamp, clock.nowMs()),
+    onChange: tellPending,
   })
   const catchUp: CatchUp = makeCatchUp({
     network,
@@ -140,22 +127,15 @@ export function makeDriver(options: DriverOptions): Driver {
     deliver: message => feed({ type: 'message', message, nowMs: clock.nowMs() }),
     settled: () => outbox.drained(),
   })
-  const batcher = makeRequestBatcher(clock, batch =>
-    network.publish(TOPICS.request, wrapForGossip(encodeRequestBatch(batch), clock.nowMs())),
-  )
 
-  function committeeOf(height: Height): Committee {
+  function committeeAt(height: Height): Committee {
     const found = ledger.committeeAt(height)
     assert(found !== null, `no committee at height ${height}`)
     return found
   }
 
   function signAs(unsigned: Unsigned): Verified<SignedMessage> {
-    return signMessage(unsigned, {
-      chainId: options.chainId,
-      committee,
-      signer: options.signer,
-    })
+    return signMessage(unsigned, { chainId: options.chainId, committee, signer: options.signer })
   }
 
   // ---- inputs ----
@@ -177,30 +157,23 @@ export function makeDriver(options: DriverOptions): Driver {
   }
 
   function begin(restored: readonly VoteRecord[]): void {
-    const head = ledger.head()
-    const height = asHeight(head.height + 1)
-    committee = committeeOf(height)
-    const mine = committee.validators.find(validator => validator.peerId === network.self)
-    self = mine === undefined ? null : mine.index
+    const { height: headHeight, id, timestamp, author } = ledger.head()
+    const height = asHeight(headHeight + 1)
+    committee = committeeAt(height)
+    self = committee.validators.find(validator => validator.peerId === network.self)?.index ?? null
+    pendingTold = mempool.size > 0
     feed({
       type: 'start',
       height,
       committee,
       self,
       signFrom: options.signFrom,
-      parent: {
-        id: head.id,
-        timestamp: head.timestamp,
-        author: head.author,
-        certificate: parentCertificate,
-      },
+      parent: { id, timestamp, author, certificate: headCertificate },
       restored,
-      pending: mempool.size > 0,
+      pending: pendingTold,
       nowMs: clock.nowMs(),
     })
-    pendingTold = mempool.size > 0
   }
-  let parentCertificate: DecideCertificate | null = null
 
   function tellPending(): void {
     const pending = mempool.size > 0
@@ -216,13 +189,9 @@ export function makeDriver(options: DriverOptions): Driver {
       case 'persist':
         return outbox.persist({ type: 'vote', record: effect.record })
       case 'broadcast':
-        return sendToAll(effect.message)
-      case 'send': {
-        const to = committee.validators[effect.to]
-        if (to === undefined || to.peerId === network.self) return
-        const message = effect.message
-        return outbox.after(() => sendTo(to.peerId, encodeMessage(message), message))
-      }
+        return tellAll(effect.message)
+      case 'send':
+        return outbox.after(() => tell(effect.to, effect.message))
       case 'propose':
         return propose(effect.view)
       case 'decide':
@@ -234,12 +203,7 @@ export function makeDriver(options: DriverOptions): Driver {
       case 'answer-decided':
         return void answerDecided(effect.to, effect.height)
       case 'set-timer':
-        return setTimer(effect.timer, effect.afterMs, {
-          type: 'timer',
-          timer: effect.timer,
-          height: effect.height,
-          view: effect.view,
-        })
+        return setTimer(effect)
       case 'cancel-timer':
         return cancelTimer(effect.timer)
       case 'fault':
@@ -247,32 +211,29 @@ export function makeDriver(options: DriverOptions): Driver {
     }
   }
 
-  function sendToAll(message: ConsensusMessage): void {
+  /** Comes back as an input once it is durable, and not before: only then does a replica count its own vote. */
+  function tellAll(message: ConsensusMessage): void {
     if (message.type === 'PRE-PREPARE') remember(message.block)
     const to = committee
     outbox.after(() => {
       if (stopped) return
       broadcast(network, to, message, encodeMessage(message), clock.nowMs())
-      // Comes back as an input only now: a replica counts its own vote when it is durable. Signed by us, so nothing is left to check.
-      feed({
-        type: 'message',
-        message: message as Verified<ConsensusMessage>,
-        nowMs: clock.nowMs(),
-      })
+      feed({ type: 'message', message: message as Verified<ConsensusMessage>, nowMs: clock.nowMs() })
     })
   }
 
-  function sendTo(peer: PeerId, bytes: Uint8Array, message: ConsensusMessage): void {
-    if (!network.sendDirect(peer, bytes)) network.publish(topicOf(message), wrapForGossip(bytes, clock.nowMs()))
+  function tell(to: ValidatorIndex, message: ConsensusMessage): void {
+    const validator = committee.validators[to]
+    if (validator === undefined || validator.peerId === network.self || stopped) return
+    const bytes = encodeMessage(message)
+    if (!network.sendDirect(validator.peerId, bytes))
+      network.publish(topicOf(message), wrapForGossip(bytes, clock.nowMs()))
   }
 
   function propose(view: View): void {
     if (self === null) return
-    const parameters = ledger.parameters()
-    const requests = mempool.take({
-      countMax: parameters.blockRequestsMax,
-      bytesMax: parameters.blockBytesMax,
-    })
+    const { blockRequestsMax, blockBytesMax } = ledger.parameters()
+    const requests = mempool.take({ countMax: blockRequestsMax, bytesMax: blockBytesMax })
     const requestsRoot = asDigest(toHex(merkleRoot(requests.map(request => request.bytes))))
     const nowMs = clock.nowMs()
     const block = makeBlock(ledger.headerFor({ author: self, view, nowMs, requests, requestsRoot }), requests)
@@ -281,36 +242,22 @@ export function makeDriver(options: DriverOptions): Driver {
 
   /** P-37, P-38. The client hears at once: the votes that decided are durable, so even a total crash decides the same again. */
   function decide(block: Block, certificate: DecideCertificate): void {
+    const { height, author } = block.header
     const fault = ledger.checkBlock(block, false, clock.nowMs())
-    if (fault !== null)
-      throw new EmrmError(
-        'state-diverged',
-        `block ${block.header.height} was agreed, but this peer finds it wrong (${fault.reason}); stop and restore this home from another peer`,
-        {
-          height: block.header.height,
-          reason: fault.reason,
-        },
-      )
+    if (fault !== null) throw diverged(height, fault.reason)
     const { results, outcomes } = ledger.execute(block)
-    parentCertificate = certificate
-    mempool.remove(block.requests.map(request => request.id))
-    mempool.expire(block.header.timestamp)
+    headCertificate = certificate
     store(block, certificate, outcomes)
-    for (const result of results) {
-      const waiting = waiters.get(result.request)
-      if (waiting === undefined) continue
-      waiters.delete(result.request)
-      for (const waiter of waiting) waiter.resolve(result)
-    }
+    intake.settle(results, block.header.timestamp)
     log.debug('decided', {
-      height: block.header.height,
+      height,
       id: block.id,
       view: certificate.view,
       path: certificate.path,
-      requests: block.requests.length,
+      requests: results.length,
     })
     options.onExecuted(block, results)
-    if (self === block.header.author && observersListen())
+    if (self === author && hasObservers(network.directPeers(), committee.validators))
       network.publish(TOPICS.blockId, wrapForGossip(encodeMessage(decidedMessage(block, certificate)), clock.nowMs()))
     begin([])
   }
@@ -325,26 +272,22 @@ export function makeDriver(options: DriverOptions): Driver {
   }
 
   async function answerDecided(to: ValidatorIndex, height: Height): Promise<void> {
-    const validator = committee.validators[to]
     const nowMs = clock.nowMs()
-    if (validator === undefined || nowMs - (answeredMs.get(to) ?? Number.NEGATIVE_INFINITY) < ANSWER_INTERVAL_MS) return
+    if (nowMs - (answeredMs.get(to) ?? Number.NEGATIVE_INFINITY) < ANSWER_INTERVAL_MS) return
     answeredMs.set(to, nowMs)
     await outbox.drained()
-    const stored = await storage.blockAt(height)
-    if (stored === null || stopped) return
-    const message = decidedMessage(stored.block, stored.certificate)
-    sendTo(validator.peerId, encodeMessage(message), message)
+    const stored = stopped ? null : await storage.blockAt(height)
+    if (stored !== null) tell(to, decidedMessage(stored.block, stored.certificate))
   }
 
-  function setTimer(name: string, afterMs: number, input: Omit<Extract<Input, { type: 'timer' }>, 'nowMs'>): void {
-    cancelTimer(name)
-    timers.set(
-      name,
-      clock.after(afterMs, () => {
-        timers.delete(name)
-        feed({ ...input, nowMs: clock.nowMs() })
-      }),
-    )
+  function setTimer(effect: Extract<Effect, { type: 'set-timer' }>): void {
+    const { timer, height, view, afterMs } = effect
+    cancelTimer(timer)
+    const expire = (): void => {
+      timers.delete(timer)
+      feed({ type: 'timer', timer, height, view, nowMs: clock.nowMs() })
+    }
+    timers.set(timer, clock.after(afterMs, expire))
   }
 
   function cancelTimer(name: string): void {
@@ -353,11 +296,7 @@ export function makeDriver(options: DriverOptions): Driver {
   }
 
   function reportFault(evidence: Evidence): void {
-    log.warn('validator-fault', {
-      fault: evidence.fault,
-      validator: evidence.replica,
-      height: evidence.height,
-    })
+    log.warn('validator-fault', { fault: evidence.fault, validator: evidence.replica, height: evidence.height })
   }
 
   // ---- what comes from the network ----
@@ -367,41 +306,20 @@ export function makeDriver(options: DriverOptions): Driver {
     const checked = verifier.message(bytes)
     if (checked.type === 'ok') {
       const message = checked.value
-      if ('sender' in message) noteHeard(message)
+      if ('sender' in message && message.height <= ledger.head().height + 1) heardMs.set(message.sender, clock.nowMs())
       if (message.type === 'PRE-PREPARE') remember(message.block)
       feed({ type: 'message', message, nowMs: clock.nowMs() })
     } else if (checked.type === 'fault') log.warn('message-refused', { peer: from, reason: checked.reason })
     return verdictOf(checked)
   }
 
-  function onRequestBatch(bytes: Uint8Array, from: PeerId): GossipVerdict {
-    const batch = decodeRequestBatch(bytes)
-    for (const request of batch) {
-      const checked = verifier.request(request)
-      if (checked.type === 'fault') {
-        log.warn('request-refused', { peer: from, reason: checked.reason })
-        return 'reject'
-      }
-      if (checked.type === 'ok' && !ledger.isExecuted(checked.value.id)) mempool.add(checked.value, blockTime())
-    }
-    tellPending()
-    return 'accept'
-  }
-
-  /** Fresh while q validators (ourselves among them) spoke lately of heights that we have. */
-  function noteHeard(message: SignedMessage): void {
-    if (message.height <= ledger.head().height + 1) heardMs.set(message.sender, clock.nowMs())
-  }
-
   function staleMs(): number {
     const nowMs = clock.nowMs()
-    const heard = committee.validators
-      .map(validator => (validator.index === self ? nowMs : (heardMs.get(validator.index) ?? Number.NEGATIVE_INFINITY)))
-      .sort((a, b) => b - a)
-    return nowMs - (heard[committee.quorum.commitCertificate - 1] as number)
+    const heard = committee.validators.map(({ index }) =>
+      index === self ? nowMs : (heardMs.get(index) ?? Number.NEGATIVE_INFINITY),
+    )
+    return nowMs - (heard.sort((a, b) => b - a)[committee.quorum.commitCertificate - 1] as number)
   }
-
-  const blockTime = (): number => Math.max(ledger.head().timestamp, clock.nowMs())
 
   function remember(block: Block): void {
     if (bodies.has(block.id)) return
@@ -409,61 +327,23 @@ export function makeDriver(options: DriverOptions): Driver {
     if (bodies.size > RECENT_BODIES_MAX) bodies.delete(bodies.keys().next().value as BlockId)
   }
 
-  function observersListen(): boolean {
-    const validators = new Set(committee.validators.map(validator => validator.peerId))
-    for (const peer of network.directPeers()) if (!validators.has(peer)) return true
-    return false
-  }
-
+  /** An idle chain is silent; this is how a peer knows that its head is still the head, and how one that is behind is found. */
   function heartbeat(): void {
-    if (stopped) return
-    if (self !== null && asHeight(ledger.head().height + 1) >= options.signFrom) {
-      const view = replica.view()?.view ?? (0 as View)
-      const status = signAs({
-        type: 'STATUS',
-        height: asHeight(ledger.head().height + 1),
-        view,
-        sender: self,
-      })
+    const height = asHeight(ledger.head().height + 1)
+    if (self !== null && height >= options.signFrom) {
+      const status = signAs({ type: 'STATUS', height, view: replica.view()?.view ?? (0 as View), sender: self })
       broadcast(network, committee, status, encodeMessage(status), clock.nowMs())
     }
-    repeatRequests()
-    stops[0] = clock.after(HEARTBEAT_MS, heartbeat)
-  }
-
-  /** A request that gossip lost would wait for ever at one peer. */
-  let repeatedMs = 0
-  function repeatRequests(): void {
-    if (mempool.size === 0 || clock.nowMs() - repeatedMs < REPEAT_REQUESTS_MS) return
-    repeatedMs = clock.nowMs()
-    mempool.expire(blockTime())
-    for (const request of mempool.take({
-      countMax: REPEAT_REQUESTS_MAX,
-      bytesMax: 64 * 1024,
-    }))
-      batcher.add(request.bytes)
-    tellPending()
+    intake.repeat()
+    cancelHeartbeat = clock.after(HEARTBEAT_MS, heartbeat)
   }
 
   network.onDirect((bytes, from) => void onBytes(bytes, from, 'direct'))
   for (const topic of [TOPICS.prePrepare, TOPICS.commit, TOPICS.blockId, TOPICS.viewChange])
-    network.onGossip(topic, (bytes, from) => {
-      const inner = unwrapFromGossip(bytes)
-      return inner === null ? 'reject' : onBytes(inner, from, 'gossip')
+    network.onGossip(topic, (wrapped, from) => {
+      const bytes = unwrapFromGossip(wrapped)
+      return bytes === null ? 'reject' : onBytes(bytes, from, 'gossip')
     })
-  network.onGossip(TOPICS.request, (bytes, from) => {
-    const inner = unwrapFromGossip(bytes)
-    if (inner === null) return 'reject'
-    try {
-      return onRequestBatch(inner, from)
-    } catch (error) {
-      log.warn('batch-refused', {
-        peer: from,
-        reason: error instanceof Error ? error.message : 'malformed',
-      })
-      return 'reject'
-    }
-  })
   network.onPeer((peer, event) => {
     if (event === 'connected') catchUp.run([peer])
   })
@@ -475,72 +355,34 @@ export function makeDriver(options: DriverOptions): Driver {
     },
     async stop() {
       stopped = true
-      for (const cancel of [...timers.values(), ...stops]) cancel()
-      batcher.stop()
+      cancelHeartbeat()
+      for (const cancel of timers.values()) cancel()
+      intake.stop()
       catchUp.stop()
-      for (const waiting of waiters.values())
-        for (const waiter of waiting)
-          waiter.reject(new EmrmError('peer-stopping', 'the peer stops; ask again when it runs'))
-      waiters.clear()
       await outbox.drained()
       if (blocksSinceCheckpoint > 0) await storage.write([{ type: 'checkpoint', ...ledger.checkpoint() }])
     },
-    submit(request, signal) {
-      return new Promise((resolve, reject) => {
-        signal.throwIfAborted()
-        const added = mempool.add(request, blockTime())
-        if (added === 'full')
-          return reject(
-            new EmrmError('mempool-full', 'this peer has too many requests waiting; send it again in a moment'),
-          )
-        if (added === 'client-limit')
-          return reject(
-            new EmrmError('client-limit', 'this client has too many requests waiting; send it again in a moment'),
-          )
-        if (added === 'stale')
-          return reject(
-            new EmrmError(
-              'request-stale',
-              'the request is too old or too new for block time; check the clock and sign it again',
-            ),
-          )
-        const waiter = { resolve, reject }
-        const waiting = waiters.get(request.id)
-        if (waiting === undefined) waiters.set(request.id, [waiter])
-        else waiting.push(waiter)
-        signal.addEventListener(
-          'abort',
-          () => {
-            const left = waiters.get(request.id)?.filter(other => other !== waiter) ?? []
-            if (left.length === 0) waiters.delete(request.id)
-            else waiters.set(request.id, left)
-            reject(signal.reason)
-          },
-          { once: true },
-        )
-        if (added === 'added') batcher.add(request.bytes)
-        tellPending()
-      })
-    },
+    submit: (request, signal) => intake.submit(request, signal),
     view() {
       const now = replica.view()
+      const role = self === null ? 'observer' : now?.primary === self ? 'primary' : 'validator'
       const height = asHeight(ledger.head().height + 1)
-      return {
-        height: now?.height ?? height,
-        view: now?.view ?? (0 as View),
-        primary: now?.primary ?? 0,
-        role: self === null ? 'observer' : now?.primary === self ? 'primary' : 'validator',
-      }
+      return { height: now?.height ?? height, view: now?.view ?? (0 as View), primary: now?.primary ?? 0, role }
     },
     staleMs,
   }
 }
 
+const diverged = (height: Height, reason: string): EmrmError =>
+  new EmrmError(
+    'state-diverged',
+    `block ${height} was agreed, but this peer finds it wrong (${reason}); stop it and restore this home from another peer`,
+    { height, reason },
+  )
+
 function shuffled<T>(items: readonly T[]): T[] {
-  const mixed = [...items]
-  for (let i = mixed.length - 1; i > 0; i--) {
-    const j = Math.floor(Math.random() * (i + 1))
-    ;[mixed[i], mixed[j]] = [mixed[j] as T, mixed[i] as T]
-  }
-  return mixed
+  return items
+    .map(item => ({ item, key: Math.random() }))
+    .sort((a, b) => a.key - b.key)
+    .map(({ item }) => item)
 }

@@ -72,7 +72,7 @@ export function broadcast(
 const heardByObservers = (message: ConsensusMessage): boolean =>
   message.type === 'PRE-PREPARE' || message.type === 'DECIDED'
 
-function hasObservers(direct: ReadonlySet<PeerId>, validators: Committee['validators']): boolean {
+export function hasObservers(direct: ReadonlySet<PeerId>, validators: Committee['validators']): boolean {
   if (direct.size >= validators.length) return true
   const known = new Set(validators.map(validator => validator.peerId))
   for (const peer of direct) if (!known.has(peer)) return true

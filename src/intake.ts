@@ -1,0 +1,144 @@
+// How requests come in and how their results go out (P-34, P-37): from clients of this hospital and, in batches, from other peers, into
+// the mempool; a client waits here for its result. Not here: what a request does (ledger), and which block it stands in (consensus).
+
+import type { Mempool } from './mempool.ts'
+import type { Request } from './model/block.ts'
+import { EmrmError } from './model/errors.ts'
+import type { PeerId, RequestId, Verified } from './model/ids.ts'
+import type { RequestResult } from './model/operations.ts'
+import { type Clock, type GossipVerdict, type Log, type Network, TOPICS } from './ports.ts'
+import { makeRequestBatcher, unwrapFromGossip, wrapForGossip } from './roads.ts'
+import { decodeRequestBatch, encodeRequestBatch } from './wire/codec.ts'
+import type { Verifier } from './wire/verify.ts'
+
+/** A request that still waits after this long is told to the others again: gossip may have lost it. */
+const REPEAT_MS = 3_000
+const REPEAT_MAX = 200
+const REPEAT_BYTES_MAX = 64 * 1024
+
+type Options = {
+  readonly mempool: Mempool
+  readonly network: Network
+  readonly verifier: Verifier
+  readonly clock: Clock
+  readonly log: Log
+  readonly isExecuted: (id: RequestId) => boolean
+  /** Block time as far as this peer can tell, ms. */
+  readonly blockTime: () => number
+  /** The mempool may have become empty or stopped being so. */
+  readonly onChange: () => void
+}
+
+export type Intake = {
+  /** Rejects with `mempool-full`, `client-limit`, `request-stale`, `peer-stopping` or the signal's reason. */
+  submit(request: Verified<Request>, signal: AbortSignal): Promise<RequestResult>
+  /** Tells the clients, and forgets the requests. */
+  settle(results: readonly RequestResult[], blockTime: number): void
+  /** Called now and then. */
+  repeat(): void
+  stop(): void
+}
+
+type Waiter = { readonly resolve: (result: RequestResult) => void; readonly reject: (error: unknown) => void }
+
+export function makeIntake(options: Options): Intake {
+  const { mempool, network, verifier, clock, log } = options
+  const waiters = new Map<RequestId, readonly Waiter[]>()
+  let repeatedMs = clock.nowMs()
+  let stopped = false
+  const batcher = makeRequestBatcher(clock, batch =>
+    network.publish(TOPICS.request, wrapForGossip(encodeRequestBatch(batch), clock.nowMs())),
+  )
+
+  function onBatch(wrapped: Uint8Array, from: PeerId): GossipVerdict {
+    const bytes = unwrapFromGossip(wrapped)
+    if (bytes === null) return 'reject'
+    for (const request of decodeRequestBatch(bytes)) {
+      const checked = verifier.request(request)
+      if (checked.type === 'fault') {
+        log.warn('request-refused', { peer: from, reason: checked.reason })
+        return 'reject'
+      }
+      if (checked.type === 'ok' && !options.isExecuted(checked.value.id))
+        mempool.add(checked.value, options.blockTime())
+    }
+    options.onChange()
+    return 'accept'
+  }
+
+  network.onGossip(TOPICS.request, (wrapped, from) => {
+    if (stopped) return 'ignore'
+    try {
+      return onBatch(wrapped, from)
+    } catch (error) {
+      log.warn('batch-refused', { peer: from, reason: error instanceof Error ? error.message : 'malformed' })
+      return 'reject'
+    }
+  })
+
+  const forget = (id: RequestId, waiter: Waiter): void => {
+    const left = waiters.get(id)?.filter(other => other !== waiter) ?? []
+    if (left.length === 0) waiters.delete(id)
+    else waiters.set(id, left)
+  }
+
+  return {
+    submit(request, signal) {
+      return new Promise((resolve, reject) => {
+        signal.throwIfAborted()
+        if (options.isExecuted(request.id))
+          throw new EmrmError('replayed', 'this request was executed before; sign a new one', { request: request.id })
+        const added = mempool.add(request, options.blockTime())
+        const refusal = REFUSALS[added]
+        if (refusal !== null) throw new EmrmError(refusal.code, refusal.message)
+        const waiter = { resolve, reject }
+        waiters.set(request.id, [...(waiters.get(request.id) ?? []), waiter])
+        const onAbort = (): void => {
+          forget(request.id, waiter)
+          reject(signal.reason)
+        }
+        signal.addEventListener('abort', onAbort, { once: true })
+        if (added === 'added') batcher.add(request.bytes)
+        options.onChange()
+      })
+    },
+    settle(results, blockTime) {
+      mempool.remove(results.map(result => result.request))
+      mempool.expire(blockTime)
+      for (const result of results) {
+        for (const waiter of waiters.get(result.request) ?? []) waiter.resolve(result)
+        waiters.delete(result.request)
+      }
+    },
+    repeat() {
+      if (mempool.size === 0 || clock.nowMs() - repeatedMs < REPEAT_MS) return
+      repeatedMs = clock.nowMs()
+      mempool.expire(options.blockTime())
+      for (const request of mempool.take({ countMax: REPEAT_MAX, bytesMax: REPEAT_BYTES_MAX }))
+        batcher.add(request.bytes)
+      options.onChange()
+    },
+    stop() {
+      stopped = true
+      batcher.stop()
+      for (const waiting of waiters.values())
+        for (const waiter of waiting)
+          waiter.reject(new EmrmError('peer-stopping', 'the peer stops; ask again when it runs'))
+      waiters.clear()
+    },
+  }
+}
+
+const REFUSALS: Record<ReturnType<Mempool['add']>, { readonly code: string; readonly message: string } | null> = {
+  added: null,
+  duplicate: null,
+  full: { code: 'mempool-full', message: 'this peer has too many requests waiting; send it again in a moment' },
+  'client-limit': {
+    code: 'client-limit',
+    message: 'this client has too many requests waiting; send it again in a moment',
+  },
+  stale: {
+    code: 'request-stale',
+    message: 'the request is too old or too new for block time; check the clock and sign it again',
+  },
+}
