@@ -1,0 +1,93 @@
+// How bytes are cut into frames on our own streams: each frame stands behind its length plus one (unsigned LEB128, at most four bytes), a lone zero says
+// that the sequence is complete. So an answer that a dying connection cut short can never pass for a whole one, and an empty frame (a heartbeat) is lawful.
+// Not here: streams and their back-pressure (libp2p-stream.ts), and what is in a frame (wire/codec.ts).
+
+import { Uint8ArrayList } from 'uint8arraylist'
+
+const prefixBytesMax = 4
+/** Below this a frame is copied behind its prefix: one chunk costs the cipher and the socket less than two. */
+const copiedBytesMax = 4_096
+
+/** Says that no frame follows. */
+export const endMark: Uint8Array = Uint8Array.of(0)
+
+/** The other side broke the framing; the stream cannot be read further. */
+export class FrameFault extends Error {
+  readonly reason: 'frame-too-long' | 'length-invalid'
+
+  constructor(reason: 'frame-too-long' | 'length-invalid') {
+    super(reason)
+    this.name = 'FrameFault'
+    this.reason = reason
+  }
+}
+
+export function encodeFrame(bytes: Uint8Array): Uint8Array | Uint8ArrayList {
+  const prefix: number[] = []
+  let rest = bytes.byteLength + 1
+  while (rest > 0x7f) {
+    prefix.push((rest & 0x7f) | 0x80)
+    rest >>>= 7
+  }
+  prefix.push(rest)
+  if (bytes.byteLength > copiedBytesMax) return new Uint8ArrayList(Uint8Array.from(prefix), bytes)
+  const framed = new Uint8Array(prefix.length + bytes.byteLength)
+  framed.set(prefix)
+  framed.set(bytes, prefix.length)
+  return framed
+}
+
+/** Takes bytes as they come, gives whole frames. Each frame is a copy of its own: what arrives is a view on a shared 64 kB slab. */
+export class FrameDecoder {
+  readonly #frameBytesMax: number
+  readonly #buffer = new Uint8ArrayList()
+  /** Length of the frame that is under way; null while its prefix is not complete. */
+  #length: number | null = null
+
+  constructor(frameBytesMax: number) {
+    this.#frameBytesMax = frameBytesMax
+  }
+
+  append(data: Uint8Array | Uint8ArrayList): void {
+    this.#buffer.append(data)
+  }
+
+  /** The next whole frame, `end` at the end mark, null when more bytes are needed. Throws FrameFault. */
+  next(): Uint8Array | 'end' | null {
+    this.#length ??= this.#readPrefix()
+    if (this.#length === null) return null
+    if (this.#length < 0) {
+      this.#length = null
+      return 'end'
+    }
+    if (this.#buffer.byteLength < this.#length) return null
+    const frame = new Uint8Array(this.#length)
+    let filled = 0
+    for (const chunk of this.#buffer) {
+      const part = chunk.byteLength > this.#length - filled ? chunk.subarray(0, this.#length - filled) : chunk
+      frame.set(part, filled)
+      filled += part.byteLength
+      if (filled === this.#length) break
+    }
+    this.#buffer.consume(this.#length)
+    this.#length = null
+    return frame
+  }
+
+  /** Length of the coming frame, -1 for the end mark. */
+  #readPrefix(): number | null {
+    let value = 0
+    for (let index = 0; index < this.#buffer.byteLength; index++) {
+      if (index === prefixBytesMax) throw new FrameFault('length-invalid')
+      const byte = this.#buffer.get(index)
+      value |= (byte & 0x7f) << (7 * index)
+      if (byte < 0x80) {
+        if (value - 1 > this.#frameBytesMax) throw new FrameFault('frame-too-long')
+        this.#buffer.consume(index + 1)
+        return value - 1
+      }
+    }
+    if (this.#buffer.byteLength >= prefixBytesMax) throw new FrameFault('length-invalid')
+    return null
+  }
+}
