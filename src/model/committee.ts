@@ -1,6 +1,7 @@
 // The validators of an epoch in ranking order (P-30, P-31) with their thresholds, and who is primary when (consensus.md §1.5).
 
 import { EmrmError } from './errors.ts'
+import { digestOf, fromHex } from './hash.ts'
 import type { Digest, PeerId, PublicKey, ValidatorIndex, View } from './ids.ts'
 import { makeQuorum, type Quorum } from './quorum.ts'
 
@@ -29,6 +30,15 @@ export function makeCommittee(validators: readonly Validator[], f: number, p: nu
       count: validators.length,
     })
   return { validators, quorum: makeQuorum(validators.length, f, p), hash }
+}
+
+/** SHA-256('emrm/committee/1' ‖ 0 ‖ n ‖ f ‖ p ‖ keys in ranking order), the numbers as 4 bytes each, big-endian. */
+export function committeeHashOf(keys: readonly PublicKey[], f: number, p: number): Digest {
+  const numbers = Buffer.alloc(12)
+  numbers.writeUInt32BE(keys.length, 0)
+  numbers.writeUInt32BE(f, 4)
+  numbers.writeUInt32BE(p, 8)
+  return digestOf(Buffer.concat([new TextEncoder().encode('emrm/committee/1\0'), numbers, ...keys.map(fromHex)]))
 }
 
 /** `primary(h,v) = ranking[(base(h)+v) mod n]`; base(h) is the position of block(h-1)'s author, 0 at height 1. */
