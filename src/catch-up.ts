@@ -20,6 +20,8 @@ const HEIGHT_BYTES = 8
 export type CatchUp = {
   /** Asks `peers` in turn for blocks above our head until nobody has more. One run at a time; a call during a run adds its peers. */
   run(peers: readonly PeerId[]): void
+  /** Height of the last block that the peer can prove decided; null when it gave no valid answer. */
+  provenHead(peer: PeerId): Promise<Height | null>
   /** Asks for one body, from peer to peer. */
   fetchBody(id: BlockId): void
   stop(): void
@@ -48,6 +50,12 @@ export function makeCatchUp(options: Options): CatchUp {
   network.onRequest(PROTOCOLS.blocks, async function* (request) {
     const from = decodeHeight(await firstFrame(request))
     if (from === null) throw new EmrmError('request-invalid', 'a range of blocks is asked for by its first height')
+    if (from === 0) {
+      // "What is your head?"
+      const head = await storage.blockAt(await storage.head())
+      yield head === null ? new Uint8Array() : encodeStoredBlock(head.block, head.certificate)
+      return
+    }
     let bytes = 0
     for (let height = from, count = 0; count < RANGE_MAX && bytes < RANGE_BYTES_MAX; height++, count++) {
       if (height > (await storage.head())) return
@@ -150,6 +158,20 @@ export function makeCatchUp(options: Options): CatchUp {
   }
 
   return {
+    async provenHead(peer) {
+      try {
+        const frames = network.request(peer, PROTOCOLS.blocks, [encodeHeight(0)], AbortSignal.timeout(BODY_TIMEOUT_MS))
+        for await (const frame of frames) {
+          if (frame.length === 0) return asHeight(0)
+          const { block, certificate } = decodeStoredBlock(frame)
+          const checked = verifier.decided(block, certificate)
+          return checked.type === 'ok' ? block.header.height : null
+        }
+      } catch (error) {
+        log.debug('head-not-told', { peer, reason: error instanceof EmrmError ? error.code : String(error) })
+      }
+      return null
+    },
     run(peers) {
       for (const peer of peers) if (!waiting.includes(peer)) waiting.push(peer)
       if (!running && !stopped) void loop()

@@ -38,6 +38,7 @@ import {
   type Signer,
   type Storage,
   TOPICS,
+  type Topic,
 } from './ports.ts'
 import { broadcast, hasObservers, makeCrossing, type Road, topicOf, unwrapFromGossip, wrapForGossip } from './roads.ts'
 import { encodeMessage, makeBlock } from './wire/codec.ts'
@@ -65,8 +66,10 @@ export type DriverOptions = {
   readonly headCertificate: DecideCertificate | null
   /** What was on disk for the height after the head. */
   readonly restored: readonly VoteRecord[]
-  /** Below this height nothing is signed: the disk was lost (consensus.md §1.3). */
-  readonly signFrom: Height
+  /** First height that may be signed; null while that is not known, because the disk was lost (consensus.md §1.3). */
+  readonly signFrom: Height | null
+  /** Called once when it became known; resolves when that is on disk. */
+  readonly onSignFrom: (signFrom: Height) => Promise<void>
   readonly pacemaker: { readonly viewTimeoutMs: number; readonly viewTimeoutMaxMs: number; readonly resendMs: number }
   /** Called after each executed block. */
   readonly onExecuted: (block: Block, results: readonly RequestResult[]) => void
@@ -93,6 +96,8 @@ export function makeDriver(options: DriverOptions): Driver {
   let committee: Committee = committeeAt(asHeight(ledger.head().height + 1))
   let self: ValidatorIndex | null = null
   let headCertificate = options.headCertificate
+  let signFrom = options.signFrom
+  const toldHeads = new Map<PeerId, Height>()
   let blocksSinceCheckpoint = 0
   let cancelHeartbeat: () => void = () => {}
   const timers = new Map<string, () => void>()
@@ -167,7 +172,7 @@ export function makeDriver(options: DriverOptions): Driver {
       height,
       committee,
       self,
-      signFrom: options.signFrom,
+      signFrom: signFrom ?? (Number.MAX_SAFE_INTEGER as Height),
       parent: { id, timestamp, author, certificate: headCertificate },
       restored,
       pending: pendingTold,
@@ -301,7 +306,7 @@ export function makeDriver(options: DriverOptions): Driver {
 
   // ---- what comes from the network ----
 
-  function onBytes(bytes: Uint8Array, from: PeerId, road: Road): GossipVerdict {
+  function onBytes(bytes: Uint8Array, from: PeerId, road: Road, topic: Topic | null): GossipVerdict {
     if (stopped || !cameFirst(bytes, road)) return 'accept'
     const checked = verifier.message(bytes)
     if (checked.type === 'ok') {
@@ -310,7 +315,7 @@ export function makeDriver(options: DriverOptions): Driver {
       if (message.type === 'PRE-PREPARE') remember(message.block)
       feed({ type: 'message', message, nowMs: clock.nowMs() })
     } else if (checked.type === 'fault') log.warn('message-refused', { peer: from, reason: checked.reason })
-    return verdictOf(checked)
+    return topic === null ? verdictOf(checked) : verdictOf(checked, { topic, head: ledger.head().height })
   }
 
   function staleMs(): number {
@@ -330,7 +335,8 @@ export function makeDriver(options: DriverOptions): Driver {
   /** An idle chain is silent; this is how a peer knows that its head is still the head, and how one that is behind is found. */
   function heartbeat(): void {
     const height = asHeight(ledger.head().height + 1)
-    if (self !== null && height >= options.signFrom) {
+    if (signFrom === null) void askHeads()
+    else if (self !== null && height >= signFrom) {
       const status = signAs({ type: 'STATUS', height, view: replica.view()?.view ?? (0 as View), sender: self })
       broadcast(network, committee, status, encodeMessage(status), clock.nowMs())
     }
@@ -338,11 +344,26 @@ export function makeDriver(options: DriverOptions): Driver {
     cancelHeartbeat = clock.after(HEARTBEAT_MS, heartbeat)
   }
 
-  network.onDirect((bytes, from) => void onBytes(bytes, from, 'direct'))
+  /** Lost disk: what this replica signed before stands at most two heights above what n-f others can prove decided. */
+  async function askHeads(): Promise<void> {
+    for (const peer of network.directPeers()) {
+      const others = committee.validators.filter(({ peerId }) => peerId !== network.self)
+      if (!others.some(({ peerId }) => peerId === peer)) continue
+      const head = await catchUp.provenHead(peer)
+      if (head !== null) toldHeads.set(peer, head)
+    }
+    if (signFrom !== null || stopped || toldHeads.size < committee.quorum.viewChange) return
+    const proven = asHeight(Math.max(...toldHeads.values()) + 3)
+    await options.onSignFrom(proven)
+    signFrom = proven
+    log.warn('signing-again-from', { height: proven })
+  }
+
+  network.onDirect((bytes, from) => void onBytes(bytes, from, 'direct', null))
   for (const topic of [TOPICS.prePrepare, TOPICS.commit, TOPICS.blockId, TOPICS.viewChange])
     network.onGossip(topic, (wrapped, from) => {
       const bytes = unwrapFromGossip(wrapped)
-      return bytes === null ? 'reject' : onBytes(bytes, from, 'gossip')
+      return bytes === null ? 'reject' : onBytes(bytes, from, 'gossip', topic)
     })
   network.onPeer((peer, event) => {
     if (event === 'connected') catchUp.run([peer])

@@ -46,7 +46,7 @@ export function makeIntake(options: Options): Intake {
   const waiters = new Map<RequestId, readonly Waiter[]>()
   let repeatedMs = clock.nowMs()
   let stopped = false
-  const batcher = makeRequestBatcher(clock, batch =>
+  const batcher = makeRequestBatcher<Request>(clock, batch =>
     network.publish(TOPICS.request, wrapForGossip(encodeRequestBatch(batch), clock.nowMs())),
   )
 
@@ -98,7 +98,7 @@ export function makeIntake(options: Options): Intake {
           reject(signal.reason)
         }
         signal.addEventListener('abort', onAbort, { once: true })
-        if (added === 'added') batcher.add(request.bytes)
+        if (added === 'added') batcher.add(request)
         options.onChange()
       })
     },
@@ -114,8 +114,7 @@ export function makeIntake(options: Options): Intake {
       if (mempool.size === 0 || clock.nowMs() - repeatedMs < REPEAT_MS) return
       repeatedMs = clock.nowMs()
       mempool.expire(options.blockTime())
-      for (const request of mempool.take({ countMax: REPEAT_MAX, bytesMax: REPEAT_BYTES_MAX }))
-        batcher.add(request.bytes)
+      for (const request of mempool.take({ countMax: REPEAT_MAX, bytesMax: REPEAT_BYTES_MAX })) batcher.add(request)
       options.onChange()
     },
     stop() {

@@ -96,12 +96,12 @@ export function makeCrossing(): (bytes: Uint8Array, road: Road) => boolean {
   }
 }
 
-/** Collects encoded requests and publishes them in batches. */
-export function makeRequestBatcher(
+/** Collects requests and publishes them in batches. */
+export function makeRequestBatcher<R extends { readonly bytes: Uint8Array }>(
   clock: Clock,
-  publishBatch: (batch: readonly Uint8Array[]) => void,
-): { add(request: Uint8Array): void; stop(): void } {
-  let batch: Uint8Array[] = []
+  publishBatch: (batch: readonly R[]) => void,
+): { add(request: R): void; stop(): void } {
+  let batch: R[] = []
   let bytes = 0
   let lastMs = Number.NEGATIVE_INFINITY
   let cancel: (() => void) | null = null
@@ -118,9 +118,10 @@ export function makeRequestBatcher(
   }
   return {
     add(request) {
-      if (bytes + request.length > BATCH_BYTES) leave()
+      const { length } = request.bytes
+      if (bytes + length > BATCH_BYTES) leave()
       batch.push(request)
-      bytes += request.length
+      bytes += length
       if (bytes >= BATCH_BYTES) leave()
       else if (cancel === null) cancel = clock.after(Math.max(0, lastMs + BATCH_INTERVAL_MS - clock.nowMs()), leave)
     },

@@ -11,6 +11,8 @@ const view = (height: number): StoredChange => ({
   record: { type: 'view', height: asHeight(height), view: asView(0) },
 })
 
+const fail = (error: unknown): void => assert.fail(String(error))
+
 /** A disk whose fsyncs end when the test says so. */
 function slowDisk() {
   const batches: {
@@ -27,7 +29,7 @@ const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 test('a vote is heard only after it is on disk', async () => {
   const disk = slowDisk()
-  const outbox = makeOutbox(disk.write, assert.fail)
+  const outbox = makeOutbox(disk.write, fail)
   const sent: string[] = []
   outbox.persist(view(1))
   outbox.after(() => sent.push('COMMIT'))
@@ -40,7 +42,7 @@ test('a vote is heard only after it is on disk', async () => {
 
 test('what queues behind an fsync shares the next one, and order is kept', async () => {
   const disk = slowDisk()
-  const outbox = makeOutbox(disk.write, assert.fail)
+  const outbox = makeOutbox(disk.write, fail)
   const sent: number[] = []
   for (const height of [1, 2, 3]) {
     outbox.persist(view(height))
@@ -59,7 +61,7 @@ test('what queues behind an fsync shares the next one, and order is kept', async
 })
 
 test('with nothing to wait for, a message leaves at once', () => {
-  const outbox = makeOutbox(() => Promise.resolve(), assert.fail)
+  const outbox = makeOutbox(() => Promise.resolve(), fail)
   let sent = false
   outbox.after(() => {
     sent = true
@@ -91,7 +93,7 @@ test('when the disk refuses, nothing that depended on it is ever sent, and the p
 
 test('drained waits for the disk and for what hangs on it', async () => {
   const disk = slowDisk()
-  const outbox = makeOutbox(disk.write, assert.fail)
+  const outbox = makeOutbox(disk.write, fail)
   await outbox.drained()
   let drained = false
   outbox.persist(view(1))
