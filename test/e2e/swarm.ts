@@ -254,7 +254,10 @@ export async function eventually<T>(call: () => Promise<T>, timeoutMs: number): 
 async function freeRange(size: number): Promise<number> {
   for (let tries = 0; tries < 50; tries++) {
     const base = 20_000 + Math.floor(Math.random() * 300) * 100
-    const wanted = Array.from({ length: Math.ceil(size / 10) }, (_, i) => [base + 10 * i, base + 10 * i + 1]).flat()
+    const wanted = Array.from({ length: Math.ceil(size / 10) }, (_, i) => [
+      base + 10 * (i + 1),
+      base + 10 * (i + 1) + 1,
+    ]).flat()
     if ((await Promise.all(wanted.map(isFree))).every(Boolean)) return base
   }
   throw new Error('no free range of ports')

@@ -1,0 +1,102 @@
+// `emrm verify`: the whole local chain again, from genesis, trusting nothing on disk: hash pointers (P-11), Merkle roots (P-10),
+// certificates, state digests; then everything in the vault. Not here: repair.
+
+import { Ledger } from './ledger/ledger.ts'
+import type { Committee } from './model/committee.ts'
+import { EmrmError } from './model/errors.ts'
+import type { Genesis } from './model/genesis.ts'
+import { asHeight, type Digest, type Height } from './model/ids.ts'
+import type { Storage } from './ports.ts'
+import type { Vault, VaultFault } from './records/vault.ts'
+import { makeVerifier } from './wire/verify.ts'
+
+export type VerifyProblem = {
+  readonly what: 'block' | 'certificate' | 'state' | 'record' | 'store'
+  readonly height?: number
+  readonly record?: string
+  readonly reason: string
+}
+
+export type VerifyReport = {
+  readonly ok: boolean
+  readonly heights: number
+  readonly records: number
+  /** Lowest height first. */
+  readonly problems: readonly VerifyProblem[]
+}
+
+export type VerifyProgress = (stage: 'blocks' | 'records', done: number, total: number) => void
+
+const BLOCKS_A_TURN = 16
+
+export async function verifyHome(options: {
+  readonly storage: Storage
+  readonly vault: Vault
+  readonly genesis: Genesis
+  readonly chainId: Digest
+  readonly committee: Committee
+  readonly onProgress: VerifyProgress
+}): Promise<VerifyReport> {
+  const { storage, vault, onProgress } = options
+  const head = await storage.head()
+  const problems: VerifyProblem[] = []
+  const firstBad = await verifyChain(options, head, onProgress)
+  if (firstBad !== null) problems.push(firstBad)
+  const records = await vault.list()
+  for (const [i, record] of records.entries()) {
+    for (const fault of await vault.verify(record)) problems.push({ what: 'record', record, reason: reasonOf(fault) })
+    onProgress('records', i + 1, records.length)
+  }
+  return {
+    ok: problems.length === 0,
+    heights: firstBad?.height === undefined ? head : firstBad.height - 1,
+    records: records.length,
+    problems,
+  }
+}
+
+/** The first block that does not hold: what stands after it hangs in the air. */
+async function verifyChain(
+  options: {
+    readonly storage: Storage
+    readonly genesis: Genesis
+    readonly chainId: Digest
+    readonly committee: Committee
+  },
+  head: Height,
+  onProgress: VerifyProgress,
+): Promise<VerifyProblem | null> {
+  const ledger = new Ledger(options)
+  const verifier = makeVerifier({ chainId: options.chainId, committeeAt: height => ledger.committeeAt(height) })
+  for (let height = 1; height <= head; height++) {
+    try {
+      const stored = await options.storage.blockAt(asHeight(height))
+      if (stored === null) return { what: 'store', height, reason: 'block-missing' }
+      const checked = verifier.decided(stored.block, stored.certificate)
+      if (checked.type !== 'ok')
+        return { what: 'certificate', height, reason: checked.type === 'fault' ? checked.reason : checked.type }
+      const fault = ledger.checkBlock(stored.block, false, stored.block.header.timestamp)
+      if (fault !== null) return { what: 'state', height, reason: fault.reason }
+      ledger.execute(stored.block)
+    } catch (error) {
+      if (error instanceof EmrmError) return { what: 'block', height, reason: error.code }
+      throw error
+    }
+    if (height % BLOCKS_A_TURN === 0) {
+      onProgress('blocks', height, head)
+      await new Promise(resolve => setImmediate(resolve))
+    }
+  }
+  return null
+}
+
+function reasonOf(fault: VaultFault): string {
+  switch (fault.type) {
+    case 'piece':
+      return `piece-corrupt: piece ${fault.piece}`
+    case 'leaves':
+      return 'piece-corrupt: the list of pieces'
+    case 'item':
+      return `share-corrupt: ${fault.item}`
+  }
+}
