@@ -1,0 +1,101 @@
+// Files that are either whole or absent after a crash: written under a temporary name, synced, renamed, and their folder synced.
+// Not here: what the vault keeps in them (file-vault.ts).
+
+import { randomBytes } from 'node:crypto'
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { EmrmError } from '../model/errors.ts'
+import { toHex } from '../model/hash.ts'
+
+const TEMPORARY_PREFIX = '.tmp-'
+
+export const temporaryName = (): string => `${TEMPORARY_PREFIX}${toHex(randomBytes(8))}`
+export const isTemporary = (name: string): boolean => name.startsWith(TEMPORARY_PREFIX)
+
+export async function writeThrough(path: string, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+  const handle = await onDisk(() => open(path, 'wx', 0o600))
+  try {
+    for await (const chunk of chunks) await onDisk(() => handle.writeFile(chunk))
+    await onDisk(() => handle.sync())
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Temporary file, fsync, rename, fsync of the folder. */
+export async function writeAtomically(folder: string, name: string, bytes: Uint8Array): Promise<void> {
+  const temporary = join(folder, temporaryName())
+  try {
+    await writeThrough(temporary, once(bytes))
+    await onDisk(async () => {
+      await rename(temporary, join(folder, name))
+      await syncFolder(folder)
+    })
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw error
+  }
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes
+}
+
+/** A new folder's name is durable when its parents are synced. */
+export async function makeFolder(root: string, folder: string): Promise<void> {
+  if (await exists(folder)) return
+  await onDisk(async () => {
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    await syncFolder(join(folder, '..'))
+    await syncFolder(root)
+  })
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Throws EmrmError `vault-write-failed` for whatever goes wrong in `write`. */
+export async function onDisk<T>(write: () => Promise<T>): Promise<T> {
+  try {
+    return await write()
+  } catch (cause) {
+    throw new EmrmError(
+      'vault-write-failed',
+      `the vault cannot be written (${codeOf(cause)}); check free space and the disk`,
+      { cause: codeOf(cause) },
+      cause,
+    )
+  }
+}
+
+export async function readIfThere(path: string): Promise<Buffer | null> {
+  try {
+    return await readFile(path)
+  } catch (cause) {
+    if (codeOf(cause) === 'ENOENT') return null
+    throw cause
+  }
+}
+
+export async function namesIn(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder)
+  } catch (cause) {
+    if (codeOf(cause) === 'ENOENT' || codeOf(cause) === 'ENOTDIR') return []
+    throw cause
+  }
+}
+
+export const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  )
+
+export const codeOf = (cause: unknown): string => (cause as NodeJS.ErrnoException).code ?? 'unknown'

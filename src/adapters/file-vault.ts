@@ -1,0 +1,235 @@
+// The vault in files: <root>/<first two digits>/<record>/ with `cipher` (pieces one after the other), `index` (size, root, leaf hashes) and
+// one small file for each item. `index` is written last, by rename, and is what makes a ciphertext exist: a crash leaves nothing that
+// looks complete. Everything read is checked (records/vault-rules). Not here: what the bytes mean.
+
+import { type FileHandle, mkdir, open, rename, rm, rmdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { EmrmError } from '../model/errors.ts'
+import { fromHex, sha256, toHex } from '../model/hash.ts'
+import { type Digest, isHexadecimal, type RecordId } from '../model/ids.ts'
+import {
+  cipherRootOf,
+  isPiece,
+  PIECE_BYTES,
+  packLeaves,
+  pieceCorrupt,
+  pieceLength,
+  unpackLeaves,
+} from '../records/pieces.ts'
+import { ITEM_BYTES_MAX, type ItemName, isItemName, type Vault, type VaultEntry } from '../records/vault.ts'
+import {
+  checkedPieces,
+  notedPieces,
+  recordExists,
+  recordNotHeld,
+  shareCorrupt,
+  verifyRecord,
+} from '../records/vault-rules.ts'
+import {
+  codeOf,
+  exists,
+  isTemporary,
+  makeFolder,
+  namesIn,
+  onDisk,
+  readIfThere,
+  temporaryName,
+  writeAtomically,
+  writeThrough,
+} from './durable-file.ts'
+
+const INDEX_MAGIC = Buffer.from('emrm-vault-1\n')
+const DIGEST_BYTES = 32
+/** Indexes kept in memory, so that serving a piece does not read and hash the list again: 1 MiB at most for each record of 32 GiB. */
+const ENTRIES_CACHED_MAX = 64
+
+/** Removes what a crash left half-written. Throws EmrmError `vault-unusable`. */
+export async function openFileVault(root: string): Promise<Vault> {
+  try {
+    await mkdir(root, { recursive: true, mode: 0o700 })
+    await removeLeftovers(root)
+  } catch (cause) {
+    throw new EmrmError(
+      'vault-unusable',
+      `the vault ${root} cannot be used (${codeOf(cause)}); check the folder's owner and free space`,
+      { cause: codeOf(cause) },
+      cause,
+    )
+  }
+  const cache = new Map<RecordId, VaultEntry>()
+  const writing = new Set<RecordId>()
+  const folderOf = (record: RecordId): string => join(root, checkedName(record).slice(0, 2), record)
+
+  async function store(
+    record: RecordId,
+    source: AsyncIterable<Uint8Array>,
+    expected: Digest | null,
+  ): Promise<VaultEntry> {
+    const folder = folderOf(record)
+    if (writing.has(record)) throw recordExists(record)
+    writing.add(record)
+    const temporary = join(folder, temporaryName())
+    try {
+      if (await exists(join(folder, 'index'))) throw recordExists(record)
+      await makeFolder(root, folder)
+      const note = { leaves: [] as Uint8Array[], size: 0 }
+      await writeThrough(temporary, notedPieces(record, source, note))
+      const entry = { record, cipherRoot: cipherRootOf(note.leaves), cipherSize: note.size, leaves: note.leaves }
+      if (expected !== null && entry.cipherRoot !== expected) throw pieceCorrupt(record, 0)
+      await onDisk(() => rename(temporary, join(folder, 'cipher')))
+      await writeAtomically(folder, 'index', encodeIndex(entry))
+      remember(cache, entry)
+      return entry
+    } catch (error) {
+      await rm(temporary, { force: true })
+      throw error
+    } finally {
+      writing.delete(record)
+    }
+  }
+
+  async function readEntry(record: RecordId): Promise<VaultEntry | null> {
+    const cached = cache.get(record)
+    if (cached !== undefined) return cached
+    const bytes = await readIfThere(join(folderOf(record), 'index'))
+    if (bytes === null) return null
+    const entry = decodeIndex(record, bytes)
+    remember(cache, entry)
+    return entry
+  }
+
+  const vault: Vault = {
+    put: (record, source) => store(record, source, null),
+    putKnown: (claim, leaves, pieces) => store(claim.record, checkedPieces(claim, leaves, pieces), claim.cipherRoot),
+    entry: readEntry,
+    piece: async (record, index) => {
+      const entry = await readEntry(record)
+      if (entry === null || !Number.isSafeInteger(index) || index < 0 || index >= entry.leaves.length)
+        throw recordNotHeld(record)
+      const piece = await readPiece(join(folderOf(record), 'cipher'), entry, index)
+      if (!isPiece(piece, index, entry.leaves, entry)) throw pieceCorrupt(record, index)
+      return piece
+    },
+    putItem: async (record, item, bytes) => {
+      if (bytes.length > ITEM_BYTES_MAX) throw new RangeError(`an item of a vault has at most ${ITEM_BYTES_MAX} bytes`)
+      const folder = folderOf(record)
+      await makeFolder(root, folder)
+      await writeAtomically(folder, checkedItem(item), digested(bytes))
+    },
+    item: async (record, item) => {
+      const stored = await readIfThere(join(folderOf(record), checkedItem(item)))
+      if (stored === null) return null
+      const bytes = undigested(stored)
+      if (bytes === null) throw shareCorrupt(record)
+      return new Uint8Array(bytes)
+    },
+    removeItem: async (record, item) => {
+      const path = join(folderOf(record), checkedItem(item))
+      await onDisk(() => rm(path, { force: true }))
+    },
+    items: async record => (await namesIn(folderOf(record))).filter(isItemName).sort(),
+    list: async () => {
+      const records: RecordId[] = []
+      for (const group of await namesIn(root))
+        for (const name of await namesIn(join(root, group)))
+          if (isHexadecimal(name, 32) && (await holdsAnything(join(root, group, name)))) records.push(name as RecordId)
+      return records.sort()
+    },
+    remove: async record => {
+      cache.delete(record)
+      const folder = folderOf(record)
+      // The index first: from here on the ciphertext does not exist, whatever happens to the rest.
+      await onDisk(async () => {
+        await rm(join(folder, 'index'), { force: true })
+        await rm(folder, { recursive: true, force: true })
+      })
+    },
+    verify: record => {
+      cache.delete(record)
+      return verifyRecord(vault, record)
+    },
+  }
+  return vault
+}
+
+/** Record ids become paths: what is not 32 hexadecimal digits never reaches the disk. */
+function checkedName(record: RecordId): RecordId {
+  if (!isHexadecimal(record, 32)) throw new RangeError('not a record id')
+  return record
+}
+
+function checkedItem(item: ItemName): ItemName {
+  if (!isItemName(item)) throw new RangeError('not the name of an item')
+  return item
+}
+
+const holdsAnything = async (folder: string): Promise<boolean> =>
+  (await namesIn(folder)).some(name => name === 'index' || isItemName(name))
+
+/** Small files carry the digest of their bytes before them. */
+const digested = (bytes: Uint8Array): Uint8Array => Buffer.concat([sha256(bytes), bytes])
+
+function undigested(stored: Buffer): Buffer | null {
+  if (stored.length < DIGEST_BYTES) return null
+  const bytes = stored.subarray(DIGEST_BYTES)
+  return stored.subarray(0, DIGEST_BYTES).equals(sha256(bytes)) ? bytes : null
+}
+
+function encodeIndex(entry: VaultEntry): Uint8Array {
+  const size = Buffer.alloc(8)
+  size.writeBigUInt64BE(BigInt(entry.cipherSize))
+  return digested(Buffer.concat([INDEX_MAGIC, size, fromHex(entry.cipherRoot), packLeaves(entry.leaves)]))
+}
+
+function decodeIndex(record: RecordId, stored: Buffer): VaultEntry {
+  const bytes = undigested(stored)
+  if (bytes === null) throw pieceCorrupt(record, 0)
+  const at = INDEX_MAGIC.length
+  if (bytes.length < at + 8 + DIGEST_BYTES || !bytes.subarray(0, at).equals(INDEX_MAGIC)) throw pieceCorrupt(record, 0)
+  const cipherSize = Number(bytes.readBigUInt64BE(at))
+  const cipherRoot = toHex(bytes.subarray(at + 8, at + 8 + DIGEST_BYTES)) as Digest
+  const leaves = unpackLeaves(bytes.subarray(at + 8 + DIGEST_BYTES), { record, cipherRoot, cipherSize })
+  if (leaves === null) throw pieceCorrupt(record, 0)
+  return { record, cipherRoot, cipherSize, leaves }
+}
+
+function remember(cache: Map<RecordId, VaultEntry>, entry: VaultEntry): void {
+  cache.delete(entry.record)
+  cache.set(entry.record, entry)
+  const oldest = cache.size > ENTRIES_CACHED_MAX ? cache.keys().next().value : undefined
+  if (oldest !== undefined) cache.delete(oldest)
+}
+
+/** A piece that is cut short comes back short, and is then refused as damaged. */
+async function readPiece(path: string, entry: VaultEntry, index: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(pieceLength(entry.cipherSize, index))
+  let handle: FileHandle
+  try {
+    handle = await open(path, 'r')
+  } catch (cause) {
+    if (codeOf(cause) === 'ENOENT') throw pieceCorrupt(entry.record, index)
+    throw cause
+  }
+  try {
+    let read = 0
+    while (read < bytes.length) {
+      const { bytesRead } = await handle.read(bytes, read, bytes.length - read, index * PIECE_BYTES + read)
+      if (bytesRead === 0) break
+      read += bytesRead
+    }
+    return bytes.subarray(0, read)
+  } finally {
+    await handle.close()
+  }
+}
+
+async function removeLeftovers(root: string): Promise<void> {
+  for (const group of await namesIn(root))
+    for (const record of await namesIn(join(root, group))) {
+      const folder = join(root, group, record)
+      const names = await namesIn(folder)
+      for (const name of names) if (isTemporary(name)) await rm(join(folder, name), { force: true })
+      if (names.includes('cipher') && !names.includes('index')) await rm(join(folder, 'cipher'), { force: true })
+      await rmdir(folder).catch(() => undefined)
+    }
+}

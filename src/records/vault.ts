@@ -1,0 +1,52 @@
+// The port of the off-chain store (P-33): ciphertext in checked pieces, and the small sealed things that belong to a record: this
+// validator's share box, the boxes that a custodian still has to deliver, the acknowledgements it got. Nothing in a vault is readable
+// without the committee. Adapters: adapters/file-vault.ts and, for tests, adapters/memory-vault.ts. Not here: who may read (release.ts).
+
+import type { Digest, RecordId } from '../model/ids.ts'
+import type { CipherClaim } from './pieces.ts'
+
+/** What a vault knows of a ciphertext without opening it. */
+export type VaultEntry = {
+  readonly record: RecordId
+  readonly cipherRoot: Digest
+  readonly cipherSize: number
+  readonly leaves: readonly Uint8Array[]
+}
+
+/** `share`: this peer's own box. `box-3`: to be delivered to validator 3. `ack-3`: what validator 3 answered. */
+export type ItemName = 'share' | `box-${number}` | `ack-${number}`
+
+export const ITEM_BYTES_MAX: number = 64 * 1024
+
+export const isItemName = (name: string): name is ItemName => /^(share|(box|ack)-(0|[1-9][0-9]{0,2}))$/.test(name)
+
+export type VaultFault =
+  | { readonly type: 'piece'; readonly record: RecordId; readonly piece: number }
+  | { readonly type: 'leaves'; readonly record: RecordId }
+  | { readonly type: 'item'; readonly record: RecordId; readonly item: ItemName }
+
+export type Vault = {
+  /**
+   * Stores a new ciphertext; it is durable, complete and listed when this resolves, and absent when this throws.
+   * Throws EmrmError `record-exists`, `record-too-large`, `vault-write-failed`, and what `source` throws.
+   */
+  put(record: RecordId, source: AsyncIterable<Uint8Array>): Promise<VaultEntry>
+  /** The same for a ciphertext that the chain already knows: every piece is checked before it is written. Throws EmrmError `piece-corrupt`. */
+  putKnown(claim: CipherClaim, leaves: readonly Uint8Array[], pieces: AsyncIterable<Uint8Array>): Promise<VaultEntry>
+  /** Null when this vault has no ciphertext of the record. Throws EmrmError `piece-corrupt` when the list does not give the root. */
+  entry(record: RecordId): Promise<VaultEntry | null>
+  /** One piece, checked against its leaf hash. Throws EmrmError `piece-corrupt`, `record-not-held`. */
+  piece(record: RecordId, index: number): Promise<Uint8Array>
+  /** Replaces what stood there; durable when this resolves. */
+  putItem(record: RecordId, item: ItemName, bytes: Uint8Array): Promise<void>
+  /** Throws EmrmError `share-corrupt` when the bytes are not those that were put. */
+  item(record: RecordId, item: ItemName): Promise<Uint8Array | null>
+  removeItem(record: RecordId, item: ItemName): Promise<void>
+  items(record: RecordId): Promise<readonly ItemName[]>
+  /** Every record of which anything is held, sorted. */
+  list(): Promise<readonly RecordId[]>
+  /** Ciphertext and items; to remove what is not there is no error. */
+  remove(record: RecordId): Promise<void>
+  /** Reads all that is held of a record again and names what is damaged. */
+  verify(record: RecordId): Promise<readonly VaultFault[]>
+}
