@@ -7,7 +7,9 @@ import type { PeerId } from '../model/ids.ts'
 import type { Protocol } from '../ports.ts'
 
 /** After a reset, how long to wait to see whether the whole connection died. */
-const settleMs = 25
+const settleMs = 100
+/** These leave no doubt; a mere reset may be the first sign of a connection that dies. */
+const saidByThePeer: ReadonlySet<string> = new Set(['RefusedError', 'UnsupportedProtocolError', 'FrameFault'])
 
 /** The caller's own frames threw; the caller gets that error back as it was. */
 export class SourceError extends Error {
@@ -75,9 +77,12 @@ export class Call {
     if (this.#caller.aborted) return reason
     if (error instanceof SourceError) return error.cause
     if (error instanceof EmrmError) return error
-    if (connection !== null) await new Promise(resolve => setTimeout(resolve, settleMs))
-    if (connection === null || connection.status !== 'open') return unreachable(this.#to, error)
     const name = error instanceof Error ? error.name : 'unknown'
+    if (!saidByThePeer.has(name)) {
+      if (connection !== null && connection.status === 'open')
+        await new Promise(resolve => setTimeout(resolve, settleMs))
+      if (connection === null || connection.status !== 'open') return unreachable(this.#to, error)
+    }
     return new EmrmError(
       'peer-refused',
       'The peer refused the request or broke it off.',

@@ -14,7 +14,7 @@ import { libp2pIdOf } from './libp2p-identity.ts'
 const openTimeoutMs = 5_000
 const reopenMsFirst = 50
 const reopenMsMax = 5_000
-const heartbeatMs = 5_000
+const heartbeatMsDefault = 5_000
 /** Heartbeats in a row without a byte from the peer before its connections are closed. */
 const silentBeatsMax = 6
 /** A peer that opens a second link thinks the first is dead; the oldest beyond this is dropped. */
@@ -25,6 +25,7 @@ export type DirectOptions = {
   readonly protocol: string
   readonly frameBytesMax: number
   readonly queuedBytesMax: number
+  readonly heartbeatMs?: number
   readonly log: Log
   isAdmitted(peer: PeerId): boolean
   onFrame(bytes: Uint8Array, from: PeerId): void
@@ -48,6 +49,7 @@ type Link = {
 export class DirectLinks {
   readonly #options: DirectOptions
   readonly #links = new Map<PeerId, Link>()
+  readonly #heartbeatMs: number
   readonly #up = new Set<PeerId>()
   #heartbeat: NodeJS.Timeout | null = null
   #lastBeatMs = 0
@@ -58,6 +60,7 @@ export class DirectLinks {
 
   constructor(options: DirectOptions) {
     this.#options = options
+    this.#heartbeatMs = options.heartbeatMs ?? heartbeatMsDefault
   }
 
   /** Before the node starts: a peer may be connected and identified before `start` returns, and handlers do not look back. */
@@ -70,7 +73,7 @@ export class DirectLinks {
     await node.register(protocol, { onConnect: peer => this.ensure(peer.toString() as PeerId) })
     node.addEventListener('peer:disconnect', event => this.#forget(event.detail.toString() as PeerId))
     this.#lastBeatMs = performance.now()
-    this.#heartbeat = setInterval(() => this.#beat(), heartbeatMs)
+    this.#heartbeat = setInterval(() => this.#beat(), this.#heartbeatMs)
     this.#heartbeat.unref()
   }
 
@@ -207,8 +210,9 @@ export class DirectLinks {
       link.silentBeats = 0
       decoder.append(event.data)
       try {
-        for (let frame = decoder.next(); frame !== null && frame !== 'end'; frame = decoder.next()) {
-          if (frame.byteLength > 0) onFrame(frame, peer)
+        for (let frame = decoder.next(); frame !== null; frame = decoder.next()) {
+          // The marks have no meaning here, and an empty frame is a heartbeat.
+          if (typeof frame !== 'string' && frame.byteLength > 0) onFrame(frame, peer)
         }
       } catch (fault) {
         log.warn('direct-link-broken', { peer, reason: fault instanceof Error ? fault.message : 'unknown' })
@@ -222,7 +226,7 @@ export class DirectLinks {
   #beat(): void {
     const nowMs = performance.now()
     // When this process itself was held up, the silence was ours.
-    const late = nowMs - this.#lastBeatMs > 2 * heartbeatMs
+    const late = nowMs - this.#lastBeatMs > 2 * this.#heartbeatMs
     this.#lastBeatMs = nowMs
     for (const link of [...this.#links.values()]) {
       if (openConnection(this.#options.node, link.peer) === null) {
@@ -231,7 +235,7 @@ export class DirectLinks {
       }
       link.silentBeats = late ? 0 : link.silentBeats + 1
       if (link.silentBeats > silentBeatsMax) {
-        this.#options.log.warn('peer-silent', { peer: link.peer, silentMs: silentBeatsMax * heartbeatMs })
+        this.#options.log.warn('peer-silent', { peer: link.peer, silentMs: silentBeatsMax * this.#heartbeatMs })
         for (const connection of this.#options.node.getConnections(libp2pIdOf(link.peer)))
           connection.abort(new Error('the peer was silent'))
         continue

@@ -1,5 +1,5 @@
-// How bytes are cut into frames on our own streams: each frame stands behind its length plus one (unsigned LEB128, at most four bytes), a lone zero says
-// that the sequence is complete. So an answer that a dying connection cut short can never pass for a whole one, and an empty frame (a heartbeat) is lawful.
+// How bytes are cut into frames on our own streams: each frame stands behind its length plus two (unsigned LEB128, at most four bytes), a lone zero says
+// that the sequence is complete, a lone one that the rest is refused. So an answer that a dying connection cut short can never pass for a whole one, and an empty frame (a heartbeat) is lawful.
 // Not here: streams and their back-pressure (libp2p-stream.ts), and what is in a frame (wire/codec.ts).
 
 import { Uint8ArrayList } from 'uint8arraylist'
@@ -10,6 +10,9 @@ const copiedBytesMax = 4_096
 
 /** Says that no frame follows. */
 export const endMark: Uint8Array = Uint8Array.of(0)
+/** Says that the sender will not go on, on purpose: not to be mistaken for a connection that died. */
+export const refusalMark: Uint8Array = Uint8Array.of(1)
+const marks = 2
 
 /** The other side broke the framing; the stream cannot be read further. */
 export class FrameFault extends Error {
@@ -24,7 +27,7 @@ export class FrameFault extends Error {
 
 export function encodeFrame(bytes: Uint8Array): Uint8Array | Uint8ArrayList {
   const prefix: number[] = []
-  let rest = bytes.byteLength + 1
+  let rest = bytes.byteLength + marks
   while (rest > 0x7f) {
     prefix.push((rest & 0x7f) | 0x80)
     rest >>>= 7
@@ -52,13 +55,14 @@ export class FrameDecoder {
     this.#buffer.append(data)
   }
 
-  /** The next whole frame, `end` at the end mark, null when more bytes are needed. Throws FrameFault. */
-  next(): Uint8Array | 'end' | null {
+  /** The next whole frame, or which mark came; null when more bytes are needed. Throws FrameFault. */
+  next(): Uint8Array | 'end' | 'refused' | null {
     this.#length ??= this.#readPrefix()
     if (this.#length === null) return null
     if (this.#length < 0) {
+      const mark = this.#length === -marks ? 'end' : 'refused'
       this.#length = null
-      return 'end'
+      return mark
     }
     if (this.#buffer.byteLength < this.#length) return null
     const frame = new Uint8Array(this.#length)
@@ -74,7 +78,7 @@ export class FrameDecoder {
     return frame
   }
 
-  /** Length of the coming frame, -1 for the end mark. */
+  /** Length of the coming frame, negative for a mark. */
   #readPrefix(): number | null {
     let value = 0
     for (let index = 0; index < this.#buffer.byteLength; index++) {
@@ -82,9 +86,9 @@ export class FrameDecoder {
       const byte = this.#buffer.get(index)
       value |= (byte & 0x7f) << (7 * index)
       if (byte < 0x80) {
-        if (value - 1 > this.#frameBytesMax) throw new FrameFault('frame-too-long')
+        if (value - marks > this.#frameBytesMax) throw new FrameFault('frame-too-long')
         this.#buffer.consume(index + 1)
-        return value - 1
+        return value - marks
       }
     }
     if (this.#buffer.byteLength >= prefixBytesMax) throw new FrameFault('length-invalid')

@@ -1,6 +1,6 @@
 // Keeps this peer connected to every admitted peer: dials for ever, with a jittered delay that doubles up to 30 s. The library gives up after five tries.
 // A connection that drops within five seconds counts as a failed try: a peer that refuses us looks connected for a moment, and would be dialled in a tight loop.
-// Of two peers the one with the lower id dials at once and the other a second later, so that they seldom dial each other at the same time.
+// Of two peers the one with the lower id dials at once and the other half a second later, so that they seldom dial each other at the same time.
 // Not here: who is admitted (libp2p-gate.ts); what runs over the connection.
 
 import type { Libp2p } from '@libp2p/interface'
@@ -13,7 +13,7 @@ import { libp2pIdOf } from './libp2p-identity.ts'
 const retryMsFirst = 250
 const retryMsMax = 30_000
 const youngMs = 5_000
-const higherIdWaitsMs = 1_000
+const higherIdWaitsMs = 500
 const dialTimeoutMs = 10_000
 
 export type KnownPeer = { readonly peerId: PeerId; readonly addresses: readonly string[] }

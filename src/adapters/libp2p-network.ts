@@ -39,6 +39,8 @@ export type Libp2pNetworkOptions = {
   readonly maxFrameBytes?: number
   /** What may wait for one slow peer on its direct link; 8 MiB unless told. */
   readonly maxDirectQueueBytes?: number
+  /** Milliseconds between heartbeats of direct links, 5,000 unless told; a peer that misses six is cut off. */
+  readonly heartbeatMs?: number
 }
 
 /** Throws EmrmError `swarm-key-invalid`, `address-invalid`, `peer-store-failed`. */
@@ -74,6 +76,7 @@ export async function makeLibp2pNetwork(options: Libp2pNetworkOptions): Promise<
     protocol: directProtocol,
     frameBytesMax,
     queuedBytesMax: options.maxDirectQueueBytes ?? directQueueBytesDefault,
+    ...(options.heartbeatMs === undefined ? {} : { heartbeatMs: options.heartbeatMs }),
     log,
     isAdmitted: gate.isAdmitted,
     onFrame: (bytes, from) => onFrame?.(bytes, from),

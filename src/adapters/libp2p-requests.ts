@@ -129,9 +129,9 @@ export class Requests {
     const progress = (): void => {
       stall.refresh()
     }
+    const reader = new FrameReader(stream, frameBytesMax, progress)
+    const writer = new FrameWriter(stream, progress)
     try {
-      const reader = new FrameReader(stream, frameBytesMax, progress)
-      const writer = new FrameWriter(stream, progress)
       await pipe(
         () => reader,
         request => handler(request, from),
@@ -146,10 +146,15 @@ export class Requests {
         protocol,
         reason: error instanceof EmrmError ? error.code : error instanceof Error ? error.name : 'unknown',
       })
-      stream.abort(error instanceof Error ? error : new Error('not answered'))
+      await writer.refuse(AbortSignal.timeout(flushTimeoutMs)).catch(() => {})
     } finally {
-      clearTimeout(stall)
-      this.#streams.delete(stream)
+      // The asker closes its side when it has the answer; a reset from here could overtake what the asker has not read yet. The stall timer covers one who never does.
+      const closed = (): void => {
+        clearTimeout(stall)
+        this.#streams.delete(stream)
+      }
+      stream.addEventListener('close', closed)
+      if (stream.status !== 'open' && stream.status !== 'closing') closed()
       const left = (this.#inbound.get(from) ?? 1) - 1
       if (left > 0) this.#inbound.set(from, left)
       else this.#inbound.delete(from)

@@ -3,7 +3,7 @@
 // Not here: the bytes of a frame (libp2p-frames.ts), deadlines and who may ask (libp2p-requests.ts).
 
 import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/interface'
-import { encodeFrame, endMark, FrameDecoder } from './libp2p-frames.ts'
+import { encodeFrame, endMark, FrameDecoder, refusalMark } from './libp2p-frames.ts'
 
 /** Whole frames that may wait for the reader before the stream is paused. The window (2 MiB) may still arrive after that. */
 const queuedBytesHigh = 1_048_576
@@ -17,6 +17,14 @@ export class StreamCutError extends Error {
   constructor() {
     super('the stream ended before its end mark')
     this.name = 'StreamCutError'
+  }
+}
+
+/** The other side said that it refuses. */
+export class RefusedError extends Error {
+  constructor() {
+    super('the other side refused')
+    this.name = 'RefusedError'
   }
 }
 
@@ -76,6 +84,7 @@ export class FrameReader implements AsyncIterable<Uint8Array> {
           this.#ended = true
           break
         }
+        if (frame === 'refused') throw new RefusedError()
         this.#frames.push(frame)
         this.#queuedBytes += frame.byteLength + frameCostBytes
       }
@@ -158,6 +167,13 @@ export class FrameWriter {
   /** Says that this was all, and waits until it has left. */
   async end(signal: AbortSignal): Promise<void> {
     this.#stream.send(endMark)
+    await this.#stream.close({ signal })
+  }
+
+  /** Says that nothing more will come, and why not. The stream may be gone already, then so is the one who would hear it. */
+  async refuse(signal: AbortSignal): Promise<void> {
+    if (this.#stream.writeStatus !== 'writable') return
+    this.#stream.send(refusalMark)
     await this.#stream.close({ signal })
   }
 
