@@ -1,0 +1,255 @@
+// A liar without a protocol: at random moments it votes for several blocks, claims votes it never gave, shows different VIEW-CHANGEs to
+// different replicas, leads its views with two justified proposals at once, builds certificates that are too small, and replays.
+// It sees everything that was sent. Its own signatures are the only ones that it can make.
+
+import type { Block } from '../../src/model/block.ts'
+import { primaryOf } from '../../src/model/committee.ts'
+import type { BlockId, Height, RequestId, ValidatorIndex, View } from '../../src/model/ids.ts'
+import type {
+  Commit,
+  CommitCertificate,
+  ConsensusMessage,
+  DecideCertificate,
+  PrePrepare,
+  Signed,
+  SignedMessage,
+  ViewChange,
+  VoteClaim,
+} from '../../src/model/messages.ts'
+import { makeSimRequest } from './application.ts'
+import { selectAgain } from './checkers.ts'
+import type { Pen } from './oracle.ts'
+import type { SimPeer } from './sim-peer.ts'
+import type { World } from './world.ts'
+
+const HEARD_MAX = 400
+
+export class Puppet {
+  readonly #world: World
+  readonly #self: ValidatorIndex
+  readonly #pen: Pen
+  #heard: SignedMessage[] = []
+  /** Bodies by id of the heights in play. */
+  readonly #blocks = new Map<BlockId, Block>()
+
+  constructor(world: World, self: ValidatorIndex) {
+    this.#world = world
+    this.#self = self
+    this.#pen = world.oracle.penOf(self)
+  }
+
+  observe(message: ConsensusMessage): void {
+    if (!('signature' in message) || message.type === 'STATUS') return
+    if (message.type === 'PRE-PREPARE') this.#blocks.set(message.id, message.block)
+    this.#heard.push(message)
+    if (this.#heard.length > 2 * HEARD_MAX) this.#heard = this.#heard.slice(-HEARD_MAX)
+  }
+
+  start(): void {
+    const { random, scheduler } = this.#world
+    const quick = random.chance(0.5) ? 15 : 60
+    const tick = (): void => {
+      this.#act()
+      scheduler.after(random.between(2, quick), tick)
+    }
+    scheduler.after(random.between(0, 20), tick)
+  }
+
+  #act(): void {
+    const { random } = this.#world
+    const target = random.pick(this.#world.correct)
+    const at = target.replica?.view()
+    if (at === null || at === undefined) return
+    const { height } = at
+    const view = Math.max(0, at.view + random.pick([-1, 0, 0, 0, 1])) as View
+    const acts = [
+      () => this.#vote('COMMIT', height, view),
+      () => this.#vote('COMMIT', height, view),
+      () => this.#vote('BLOCK-ID', height, view),
+      () => this.#leaveView(height, (view + random.pick([0, 1])) as View),
+      () => this.#lead(target, height, view),
+      () => this.#lead(target, height, view),
+      () => this.#follow(),
+      () => this.#follow(),
+      () => this.#forge(height),
+      () => this.#replay(),
+    ]
+    random.pick(acts)()
+  }
+
+  #tell(message: ConsensusMessage, to: readonly SimPeer[]): void {
+    if (message.type === 'PRE-PREPARE') this.#world.checkers.onPrePrepare(message)
+    for (const peer of to) this.#world.transmit(-1, peer, message)
+    this.observe(message)
+  }
+
+  #someone(): SimPeer[] {
+    return this.#world.random.some(this.#world.correct, this.#world.random.pick([0.5, 1]))
+  }
+
+  #ids(height: Height): BlockId[] {
+    return [...this.#blocks.values()].filter(block => block.header.height === height).map(block => block.id)
+  }
+
+  /** Different votes for different replicas. */
+  #vote(type: 'COMMIT' | 'BLOCK-ID', height: Height, view: View): void {
+    const ids = this.#ids(height)
+    if (ids.length === 0) return
+    for (const peer of this.#someone())
+      this.#tell(this.#pen({ type, height, view, id: this.#world.random.pick(ids), sender: this.#self }), [peer])
+  }
+
+  /** As a correct replica would: votes for what was voted for last. */
+  #follow(): void {
+    const last = this.#heard.findLast(message => message.type === 'COMMIT' || message.type === 'BLOCK-ID')
+    if (last === undefined) return
+    const { type, height, view, id } = last
+    this.#tell(this.#pen({ type, height, view, id, sender: this.#self }), this.#someone())
+  }
+
+  #leaveView(height: Height, view: View): void {
+    const { random } = this.#world
+    const target = random.chance(0.03) ? (1_000_000_000 as View) : view
+    if (target < 1) return
+    for (const peer of this.#someone()) this.#tell(this.#viewChange(height, target), [peer])
+  }
+
+  #viewChange(height: Height, view: View): ViewChange {
+    const { random } = this.#world
+    const ids = this.#ids(height)
+    const lastVote: VoteClaim | null =
+      ids.length === 0 || random.chance(0.25)
+        ? null
+        : { view: random.between(0, Math.min(view - 1, 6)) as View, id: random.pick(ids) }
+    const certificates = this.#certificates(height).filter(certificate => certificate.view < view)
+    const highCertificate = certificates.length === 0 || random.chance(0.4) ? null : random.pick(certificates)
+    return this.#pen({
+      type: 'VIEW-CHANGE',
+      height,
+      view,
+      lastVote,
+      highCertificate,
+      sender: this.#self,
+    }) as SignedMessage as ViewChange
+  }
+
+  /** All that can be put together from what was said, with the own vote; now and then one vote short. */
+  #certificates(height: Height): CommitCertificate[] {
+    const found: CommitCertificate[] = []
+    for (const [key, signatures] of this.#commits(height)) {
+      const [view, id] = key.split(' ') as [string, BlockId]
+      const needed = this.#world.committee.quorum.commitCertificate - (this.#world.random.chance(0.1) ? 1 : 0)
+      if (signatures.length < needed) continue
+      const commits = signatures.slice(0, needed).sort((a, b) => a.sender - b.sender)
+      found.push({ height, view: Number(view) as View, id, commits })
+    }
+    return found
+  }
+
+  #commits(height: Height): Map<string, Signed[]> {
+    const byBlock = new Map<string, Map<number, Signed>>()
+    for (const message of this.#heard) {
+      if (message.type !== 'COMMIT' || message.height !== height) continue
+      const key = `${message.view} ${message.id}`
+      const own = this.#pen({ type: 'COMMIT', height, view: message.view, id: message.id, sender: this.#self })
+      const senders = byBlock.get(key) ?? new Map<number, Signed>([[this.#self, signedOf(own)]])
+      byBlock.set(key, senders.set(message.sender, signedOf(message)))
+    }
+    return new Map([...byBlock].map(([key, senders]) => [key, [...senders.values()]]))
+  }
+
+  /** Two proposals for one view, each to its own half. */
+  #lead(target: SimPeer, height: Height, view: View): void {
+    const { random, committee } = this.#world
+    if (target.height !== height) return
+    if (primaryOf(committee, target.application.head().author, view) !== this.#self && !random.chance(0.05)) return
+    for (let i = random.between(1, 2); i > 0; i--) {
+      const proposal = this.#proposal(target, height, view)
+      if (proposal !== null) this.#tell(proposal, this.#someone())
+    }
+  }
+
+  #proposal(target: SimPeer, height: Height, view: View): PrePrepare | null {
+    const { random } = this.#world
+    const parentCertificate = target.disk.blocks[height - 2]?.certificate ?? null
+    if (height > 1 && parentCertificate === null) return null
+    const justification = view === 0 ? [] : this.#justification(height, view)
+    if (justification === null) return null
+    const selected = selectAgain(justification, this.#world.committee.quorum)
+    const lie = random.chance(0.1)
+    const block = selected === 'free' || lie ? this.#block(target, view) : this.#blocks.get(selected)
+    if (block === undefined) return null
+    this.#blocks.set(block.id, block)
+    const sender = this.#self
+    return this.#pen({
+      type: 'PRE-PREPARE',
+      height,
+      view,
+      id: block.id,
+      block,
+      justification,
+      parentCertificate,
+      sender,
+    }) as SignedMessage as PrePrepare
+  }
+
+  #block(target: SimPeer, view: View): Block {
+    const { random } = this.#world
+    const requests = random.chance(0.5) ? [] : [makeSimRequest(random.between(0, 5))]
+    const fresh = requests.filter(request => !target.application.isExecuted(request.id as RequestId))
+    return target.application.build({
+      author: this.#self,
+      view,
+      nowMs: this.#world.nowMs + random.between(0, 3),
+      requests: random.chance(0.05) ? requests : fresh,
+    })
+  }
+
+  /** A random choice of n-f, own lies among them; now and then one of another view, or one short. */
+  #justification(height: Height, view: View): ViewChange[] | null {
+    const { random, committee } = this.#world
+    const bySender = new Map<number, ViewChange>()
+    for (const message of random.shuffle(this.#heard)) {
+      if (message.type !== 'VIEW-CHANGE' || message.height !== height || message.sender === this.#self) continue
+      if (message.view !== view && !random.chance(0.02)) continue
+      bySender.set(message.sender, message)
+    }
+    const others = random.shuffle([...bySender.values()])
+    const count = committee.quorum.viewChange - (random.chance(0.1) ? 1 : 0)
+    const own = random.chance(0.9) ? [this.#viewChange(height, view)] : []
+    const chosen = [...own, ...others].slice(0, count)
+    if (chosen.length < count) return null
+    return chosen.sort((a, b) => a.sender - b.sender)
+  }
+
+  /** A decision that never was: too few votes, or one vote many times. */
+  #forge(height: Height): void {
+    const { random, committee } = this.#world
+    const id = random.pick([...this.#ids(height), null])
+    const block = id === null ? undefined : this.#blocks.get(id)
+    if (block === undefined) return
+    const path = random.pick(['FAST', 'SLOW'] as const)
+    const type = path === 'FAST' ? 'COMMIT' : 'BLOCK-ID'
+    const view = 0 as View
+    const own = signedOf(this.#pen({ type, height, view, id: block.id, sender: this.#self }))
+    const others = this.#heard.filter(
+      (message): message is Commit =>
+        message.type === type && message.height === height && message.id === block.id && message.view === view,
+    )
+    const votes = random.chance(0.5)
+      ? new Array<Signed>(committee.quorum.n).fill(own)
+      : [...new Map([own, ...others.map(signedOf)].map(vote => [vote.sender, vote])).values()].sort(
+          (a, b) => a.sender - b.sender,
+        )
+    const certificate: DecideCertificate = { path, height, view, id: block.id, votes }
+    this.#tell({ type: 'DECIDED', block, certificate }, this.#someone())
+  }
+
+  #replay(): void {
+    if (this.#heard.length === 0) return
+    const { random } = this.#world
+    this.#tell(random.pick(this.#heard), this.#someone())
+  }
+}
+
+const signedOf = ({ sender, signature }: Signed): Signed => ({ sender, signature })
