@@ -1,0 +1,185 @@
+// The contract as a machine (P-20): agreed blocks in, state, decisions and outcomes out. Every peer computes the same from the same
+// blocks, at block time. No clock, no IO; what reaches it has been checked by wire (signatures, digests, shapes).
+// Not here: agreement (consensus), storage (adapters), what a hospital thinks of a grant (enforcer).
+
+import { encode } from '@ipld/dag-cbor'
+import { RULES_VERSION } from '../access/decide.ts'
+import { rulesOf } from '../access/rules.ts'
+import type { Block, BlockHeader, Request } from '../model/block.ts'
+import type { Committee } from '../model/committee.ts'
+import { assert } from '../model/errors.ts'
+import type { Genesis } from '../model/genesis.ts'
+import { digestOf, fromHex } from '../model/hash.ts'
+import type { ValidatorIndex, View } from '../model/ids.ts'
+import { type BlockId, type Digest, type Height, nextHeight, type RequestId, type Timestamp } from '../model/ids.ts'
+import type { EvidenceSubmit, Outcome, RequestResult } from '../model/operations.ts'
+import { type BlockFault, blockFault } from './block-check.ts'
+import { type Checkpoint, restoreStore } from './checkpoint.ts'
+import { Committees } from './committee.ts'
+import { type Context, refused } from './context.ts'
+import { execute } from './execute.ts'
+import { Executed } from './executed.ts'
+import { writeGenesis } from './genesis-state.ts'
+import { Store } from './store.ts'
+import { Views } from './views.ts'
+
+export type Head = {
+  readonly height: Height
+  /** The chain id at height 0. */
+  readonly id: BlockId
+  readonly timestamp: Timestamp
+  /** Position of the head's author in the committee of the *next* height; 0 when it is no member of that one, and at height 0. */
+  readonly author: ValidatorIndex
+}
+
+export type Execution = {
+  readonly height: Height
+  readonly results: readonly RequestResult[]
+  readonly outcomes: readonly Outcome[]
+}
+
+export class Ledger {
+  readonly chainId: Digest
+  readonly #store = new Store()
+  readonly #executed = new Executed(this.#store)
+  readonly #committees = new Committees(this.#store)
+  readonly #verifyEvidence: (operation: EvidenceSubmit) => boolean
+  #head: Head
+  readonly views: Views
+
+  /** `verifyEvidence` must answer the same on every peer; without it, evidence is refused. Throws EmrmError `genesis-invalid`. */
+  constructor(options: {
+    readonly genesis: Genesis
+    readonly chainId: Digest
+    readonly committee: Committee
+    readonly verifyEvidence?: (operation: EvidenceSubmit) => boolean
+  }) {
+    const { genesis, chainId } = options
+    this.chainId = chainId
+    this.#verifyEvidence = options.verifyEvidence ?? (() => false)
+    writeGenesis(this.#store, genesis)
+    this.#committees.begin(options.committee, genesis.parameters.epochBlocks)
+    this.#store.results.put('now', { digest: chainId })
+    const height = 0 as Height
+    this.#head = { height, id: chainId as Digest as BlockId, timestamp: genesis.timestamp, author: 0 as ValidatorIndex }
+    this.views = new Views(this.#store, () => this.#head)
+  }
+
+  head(): Head {
+    return this.#head
+  }
+
+  /** Digest of the state after the head: what the next header carries. */
+  stateRoot(): Digest {
+    return this.#store.state.root()
+  }
+
+  /** null beyond the present epoch. */
+  committeeAt(height: Height): Committee | null {
+    return this.#committees.at(height)
+  }
+
+  isExecuted(id: RequestId): boolean {
+    return this.#executed.has(id)
+  }
+
+  /** Judges a block that would stand on the head; with `fresh` also against this peer's clock. Signatures and roots are wire's. */
+  checkBlock(block: Block, fresh: boolean, nowMs: number): BlockFault | null {
+    const committee = this.committeeAt(nextHeight(this.#head.height))
+    return blockFault(block, {
+      ...{ head: this.#head, chainId: this.chainId, stateRoot: this.stateRoot(), committee },
+      ...{ parameters: this.#store.now().parameters, clockMs: fresh ? nowMs : null },
+    })
+  }
+
+  /** A header for a fresh block on the head. Block time rises strictly, also when this peer's clock is behind. */
+  headerFor(options: {
+    readonly author: ValidatorIndex
+    readonly view: View
+    readonly nowMs: number
+    readonly requests: readonly Request[]
+    readonly requestsRoot: Digest
+  }): BlockHeader {
+    return {
+      version: 1,
+      chainId: this.chainId,
+      height: nextHeight(this.#head.height),
+      parentId: this.#head.id,
+      author: options.author,
+      birthView: options.view,
+      timestamp: Math.max(options.nowMs, this.#head.timestamp + 1) as Timestamp,
+      requestsRoot: options.requestsRoot,
+      requestCount: options.requests.length,
+      stateRoot: this.stateRoot(),
+      rulesVersion: RULES_VERSION,
+    }
+  }
+
+  /** Executes a decided block. Throws when it does not stand on the head or names rules that this peer does not know. */
+  execute(block: Block): Execution {
+    const { header } = block
+    const height = header.height
+    assert(height === this.#head.height + 1 && header.parentId === this.#head.id, `block ${height} stands on the head`)
+    const rules = rulesOf(header.rulesVersion)
+    const committee = this.committeeAt(height)
+    assert(rules !== null && committee !== null, `rules ${header.rulesVersion} and a committee for block ${height}`)
+    const shared = { store: this.#store, height, time: header.timestamp, author: header.author, committee }
+    const base = { ...shared, rulesVersion: header.rulesVersion, rules, verifyEvidence: this.#verifyEvidence }
+    const outcomes = block.requests.map(request => this.#executeOne({ ...base, request }))
+    this.#executed.endBlock(height, header.timestamp)
+    this.#chainResults(block.requests, outcomes)
+    this.#committees.endBlock(height)
+    this.#moveTo(block, committee)
+    const results = outcomes.map((outcome, index) => ({ request: block.requests[index]!.id, height, index, outcome }))
+    return { height, results, outcomes }
+  }
+
+  /** What changed in the state since the last call: to be stored with its height and root. */
+  checkpoint(): Checkpoint {
+    return { height: this.#head.height, root: this.stateRoot(), changes: this.#store.state.takeChanges() }
+  }
+
+  /** Puts a checkpoint in place of the state. `headBlock`: the block at `height`. Throws EmrmError `checkpoint-corrupt`. */
+  restore(entries: ReadonlyMap<string, Uint8Array>, height: Height, root: Digest, headBlock: Block): void {
+    restoreStore(this.#store, { entries, height, root, headBlock, chainId: this.chainId })
+    this.#executed.reload()
+    this.#committees.reload()
+    const committee = this.committeeAt(height)
+    this.#moveTo(headBlock, committee ?? this.committeeAt(nextHeight(height)))
+  }
+
+  #executeOne(context: Context): Outcome {
+    const { request, time } = context
+    const reason = this.#executed.admit(request, this.chainId, time)
+    return reason === null ? execute(context, request.operation) : refused(reason)
+  }
+
+  /** One key for the outcomes of all blocks: who has the root can check any list of outcomes against it. */
+  #chainResults(requests: readonly Request[], outcomes: readonly Outcome[]): void {
+    if (requests.length === 0) return
+    const previous = fromHex(this.#store.results.get('now')!.digest)
+    const rows = outcomes.map((outcome, i) => [requests[i]!.id, ...outcomeRow(outcome)])
+    this.#store.results.put('now', { digest: digestOf(Buffer.concat([previous, encode(rows)])) })
+  }
+
+  #moveTo(block: Block, committee: Committee | null): void {
+    const { height, timestamp, author } = block.header
+    const next = this.committeeAt(nextHeight(height))
+    const key = committee?.validators[author]?.publicKey
+    const position = next?.validators.findIndex(validator => validator.publicKey === key) ?? 0
+    this.#head = { height, id: block.id, timestamp, author: Math.max(position, 0) as ValidatorIndex }
+  }
+}
+
+/** A grant stands in the state under its own key; its id says which. */
+function outcomeRow(outcome: Outcome): readonly string[] {
+  switch (outcome.type) {
+    case 'done':
+      return ['done']
+    case 'refused':
+    case 'denied':
+      return [outcome.type, outcome.reason]
+    case 'granted':
+      return ['granted', outcome.grant.record, outcome.grant.variant]
+  }
+}
