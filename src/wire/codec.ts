@@ -41,9 +41,11 @@ export {
 } from './request-codec.ts'
 export type { Json } from './shape.ts'
 export {
+  decodeKeptBlock,
   decodeOutcomes,
   decodeStoredBlock,
   decodeVoteRecord,
+  encodeKeptBlock,
   encodeOutcomes,
   encodeStoredBlock,
   encodeVoteRecord,

@@ -106,6 +106,27 @@ export const decodeOutcomes = (bytes: Uint8Array): readonly Outcome[] =>
 export const encodeStoredBlock = (block: Block, certificate: DecideCertificate): Uint8Array =>
   encode([VERSION, block.bytes, encodeCertificate(certificate)])
 
+/** What the store keeps under one key: a block, what makes it final, what its requests came to. */
+export const encodeKeptBlock = (kept: KeptBlock): Uint8Array =>
+  encode([VERSION, kept.block.bytes, encodeCertificate(kept.certificate), encodeOutcomes(kept.outcomes)])
+
+export type KeptBlock = {
+  readonly block: Block
+  readonly certificate: DecideCertificate
+  readonly outcomes: readonly Outcome[]
+}
+
+/** Id, root and count hold; signatures are not checked. Throws WireFault. */
+export function decodeKeptBlock(bytes: Uint8Array): KeptBlock {
+  return readAll(bytes, BLOCK_BYTES_MAX + SMALL_MESSAGE_BYTES_MAX + OUTCOMES_BYTES_MAX, reader => {
+    reader.tuple(4)
+    must(reader.uint() === VERSION, 'unknown-version')
+    const block = decodeBlock(reader.view(BLOCK_BYTES_MAX))
+    const certificate = decodeCertificate(reader.view(SMALL_MESSAGE_BYTES_MAX))
+    return { block, certificate, outcomes: decodeOutcomes(reader.view(OUTCOMES_BYTES_MAX)) }
+  })
+}
+
 /** Well-formed, not yet checked: see `Verifier.decided`. Throws WireFault. */
 export function decodeStoredBlock(
   bytes: Uint8Array,

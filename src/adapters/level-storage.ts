@@ -1,0 +1,427 @@
+// The peer's store on LevelDB (P-38): blocks with their certificates, the vote log, checkpoints of the state. One write is one batch and
+// one fsync, atomic. Whatever is read is checked (checksum, block id over the header, root over the requests): damage is named, never
+// used and never skipped. A block is one value, since a put costs 10 µs; requests are found through request-index.ts.
+// Not here: the key space (level-keys.ts), signatures of what is read (wire/verify), repair.
+
+import { ClassicLevel } from 'classic-level'
+
+import { assert, EmrmError } from '../model/errors.ts'
+import { fromHex, toHex } from '../model/hash.ts'
+import type { BlockId, Digest, Height, RequestId } from '../model/ids.ts'
+import type { VoteRecord } from '../model/vote-record.ts'
+import type { Storage, StoredBlock, StoredChange } from '../ports.ts'
+import { decodeKeptBlock, decodeVoteRecord, encodeKeptBlock, encodeVoteRecord, WireFault } from '../wire/codec.ts'
+import {
+  blockIdKey,
+  blockKey,
+  bucketKey,
+  heightOfVoteKey,
+  LAYOUT,
+  numberOf,
+  seal,
+  stateKey,
+  stateKeyOf,
+  table,
+  u64,
+  unseal,
+  voteKey,
+  within,
+} from './level-keys.ts'
+import { bucketOf, findInRun, type RequestPlace, RequestTail } from './request-index.ts'
+import { WriteMark } from './write-mark.ts'
+
+/** What was found wrong on opening; the peer can still read what is left. */
+export type StoreProblem =
+  /** The first height that is missing below the head. */
+  | { readonly code: 'block-missing'; readonly height: Height }
+  | { readonly code: 'block-corrupt'; readonly height: Height }
+  /** Acknowledged writes are gone, votes perhaps among them: the peer has to act as one that lost its disk. */
+  | { readonly code: 'writes-lost'; readonly lost: number }
+
+export type LevelStorage = Storage & { readonly problems: readonly StoreProblem[] }
+
+type Put = { readonly type: 'put'; readonly key: Buffer; readonly value: Buffer }
+type Operation = Put | { readonly type: 'del'; readonly key: Buffer }
+type Database = ClassicLevel<Buffer, Buffer>
+
+const CACHE_BYTES = 32 * 1024 * 1024
+const WRITE_BUFFER_BYTES = 16 * 1024 * 1024
+const READ_AT_ONCE = 1_000
+
+/** `directory` is made when it is missing. Throws EmrmError `home-in-use`, `store-corrupt`, `store-open-failed`, `store-too-new`. */
+export async function openLevelStorage(directory: string): Promise<LevelStorage> {
+  const database = await openDatabase(directory)
+  try {
+    await checkLayout(database)
+    const mark = new WriteMark(`${directory}.mark`)
+    const store = new Store(database, mark)
+    await store.load().catch(error => {
+      mark.close()
+      throw error
+    })
+    return store
+  } catch (error) {
+    await database.close()
+    throw error instanceof EmrmError ? error : corruptStore(directory, error)
+  }
+}
+
+class Store implements LevelStorage {
+  readonly problems: StoreProblem[] = []
+  readonly #database: Database
+  readonly #mark: WriteMark
+  #head = 0 as Height
+  #writes = 0
+  #tail = new RequestTail(0 as Height)
+  readonly #voteKeys = new Map<Height, Map<string, Buffer>>()
+  #waiting: { readonly changes: readonly StoredChange[]; readonly settle: (error: unknown) => void }[] = []
+  #writing: Promise<void> | null = null
+  #failed: EmrmError | null = null
+
+  constructor(database: Database, mark: WriteMark) {
+    this.#database = database
+    this.#mark = mark
+  }
+
+  async load(): Promise<void> {
+    await this.#loadHeights()
+    this.#writes = (await this.#number('writes')) ?? 0
+    if (this.#writes < this.#mark.before)
+      this.problems.push({ code: 'writes-lost', lost: this.#mark.before - this.#writes })
+    for await (const key of this.#database.keys(within('votes'))) this.#noteVoteKey(key)
+    await this.#loadTail()
+  }
+
+  // ---- writing ----
+
+  /** Writes that wait behind one fsync share the next one; each is whole in it. */
+  write(changes: readonly StoredChange[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ changes, settle: error => (error === null ? resolve() : reject(error)) })
+      this.#writing ??= this.#writeAll()
+    })
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const writes = this.#waiting
+      this.#waiting = []
+      let failure: unknown = null
+      try {
+        await this.#apply(writes.flatMap(write => write.changes))
+      } catch (error) {
+        failure = error
+      }
+      for (const write of writes) write.settle(failure)
+    }
+    this.#writing = null
+  }
+
+  async #apply(changes: readonly StoredChange[]): Promise<void> {
+    if (this.#failed !== null) throw this.#failed
+    await this.#mustFollow(changes)
+    const operations = changes.flatMap(change => this.#operationsFor(change))
+    operations.push(put(table('writes'), u64(this.#writes + 1)))
+    await this.#commit(operations, true)
+    this.#writes++
+    this.#mark.save(this.#writes)
+    for (const change of changes) this.#noteWritten(change)
+    if (this.#tail.isFull) await this.#writeRun()
+  }
+
+  async #commit(operations: Operation[], sync: boolean): Promise<void> {
+    try {
+      await this.#database.batch(operations, { sync })
+    } catch (error) {
+      const message =
+        'the store cannot be written; check that the disk has room and is healthy, then start the peer again'
+      this.#failed = new EmrmError('store-write-failed', message, {}, error)
+      throw this.#failed
+    }
+  }
+
+  /** A block stands on the head, fills a gap, or is stored already: a decided block is never replaced by another. */
+  async #mustFollow(changes: readonly StoredChange[]): Promise<void> {
+    let top: number = this.#head
+    for (const change of changes) {
+      if (change.type !== 'block') continue
+      const { height } = change.block.header
+      const free = height === top + 1 || (height <= this.#head && !(await this.#database.has(blockKey(height))))
+      const same = !free && (await this.heightOf(change.block.id)) === height
+      assert(free || same, `block ${height} neither stands on the stored head ${top} nor is it stored`)
+      if (height > top) top = height
+    }
+  }
+
+  #operationsFor(change: StoredChange): Operation[] {
+    switch (change.type) {
+      case 'vote':
+        return [put(voteKey(change.record), encodeVoteRecord(change.record))]
+      case 'block': {
+        const { height } = change.block.header
+        return [put(blockKey(height), encodeKeptBlock(change)), put(blockIdKey(change.block.id), u64(height))]
+      }
+      case 'forget-votes':
+        return [...(this.#voteKeys.get(change.height)?.values() ?? [])].map(key => ({ type: 'del', key }))
+      case 'checkpoint': {
+        const operations: Operation[] = []
+        for (const [name, value] of change.changes) {
+          const key = stateKey(name)
+          operations.push(value === null ? { type: 'del', key } : put(key, value))
+        }
+        operations.push(put(table('checkpoint'), Buffer.concat([u64(change.height), fromHex(change.root)])))
+        return operations
+      }
+    }
+  }
+
+  #noteWritten(change: StoredChange): void {
+    if (change.type === 'vote') this.#noteVoteKey(voteKey(change.record))
+    if (change.type === 'forget-votes') this.#voteKeys.delete(change.height)
+    if (change.type === 'block') {
+      if (change.block.header.height > this.#head) this.#head = change.block.header.height
+      this.#tail.add(change.block)
+    }
+  }
+
+  #noteVoteKey(key: Buffer): void {
+    const height = heightOfVoteKey(key)
+    const keys = this.#voteKeys.get(height) ?? new Map<string, Buffer>()
+    keys.set(key.toString('hex'), key)
+    this.#voteKeys.set(height, keys)
+  }
+
+  /** Not synced: after a crash the blocks above the marker are read again. */
+  async #writeRun(): Promise<void> {
+    const run = this.#tail.run()
+    const operations: Operation[] = [put(table('indexed'), u64(run.to))]
+    for (const [bucket, entries] of run.buckets) operations.push(put(bucketKey(bucket, run.from), entries))
+    await this.#commit(operations, false)
+    this.#tail = new RequestTail(run.to)
+  }
+
+  // ---- reading ----
+
+  async head(): Promise<Height> {
+    return this.#head
+  }
+
+  async blockAt(height: Height): Promise<StoredBlock | null> {
+    const key = blockKey(height)
+    const sealed = await this.#read(() => this.#database.get(key))
+    if (sealed === undefined) return null
+    const value = unseal(key, sealed)
+    if (value === null) throw corruptBlock(height)
+    try {
+      const stored = decodeKeptBlock(value)
+      const { block, certificate } = stored
+      if (block.header.height !== height || certificate.id !== block.id) throw corruptBlock(height)
+      return stored
+    } catch (error) {
+      throw error instanceof WireFault ? corruptBlock(height, error) : error
+    }
+  }
+
+  async heightOf(id: BlockId): Promise<Height | null> {
+    const key = blockIdKey(id)
+    const sealed = await this.#read(() => this.#database.get(key))
+    return sealed === undefined ? null : (numberOf(this.#unsealed(key, sealed)) as Height)
+  }
+
+  async requestAt(id: RequestId): Promise<RequestPlace | null> {
+    const bucket = bucketOf(id)
+    const range = { gte: bucketKey(bucket, 0 as Height), lt: bucketKey(bucket + 1, 0 as Height) }
+    const iterator = this.#database.iterator(range)
+    try {
+      for (;;) {
+        const runs = await this.#read(() => iterator.nextv(READ_AT_ONCE))
+        for (const [key, sealed] of runs) {
+          const place = findInRun(this.#unsealed(key, sealed), id)
+          if (place !== null) return place
+        }
+        if (runs.length === 0) return this.#tail.find(id)
+      }
+    } finally {
+      await iterator.close()
+    }
+  }
+
+  async loadVotes(): Promise<readonly VoteRecord[]> {
+    const records: VoteRecord[] = []
+    for await (const [key, sealed] of this.#database.iterator(within('votes'))) {
+      const height = heightOfVoteKey(key)
+      if (height <= this.#head) continue
+      const value = unseal(key, sealed)
+      if (value === null) throw corruptVotes(height)
+      try {
+        records.push(decodeVoteRecord(value))
+      } catch (error) {
+        throw error instanceof WireFault ? corruptVotes(height, error) : error
+      }
+    }
+    return records
+  }
+
+  async loadCheckpoint(): ReturnType<Storage['loadCheckpoint']> {
+    const marker = await this.#database.get(table('checkpoint'))
+    if (marker === undefined) return { height: 0 as Height, root: null, entries: new Map() }
+    const value = unseal(table('checkpoint'), marker)
+    if (value === null) throw corruptCheckpoint()
+    const entries = new Map<string, Uint8Array>()
+    const iterator = this.#database.iterator(within('state'))
+    try {
+      for (;;) {
+        const some = await this.#read(() => iterator.nextv(READ_AT_ONCE))
+        if (some.length === 0) break
+        for (const [key, sealed] of some) {
+          const entry = unseal(key, sealed)
+          if (entry === null) throw corruptCheckpoint()
+          entries.set(stateKeyOf(key), entry)
+        }
+      }
+    } finally {
+      await iterator.close()
+    }
+    return { height: numberOf(value.subarray(0, 8)) as Height, root: toHex(value.subarray(8)) as Digest, entries }
+  }
+
+  async close(): Promise<void> {
+    await this.#writing
+    await this.#database.close()
+    this.#mark.close()
+  }
+
+  // ---- opening ----
+
+  /** Heights from the small table of ids, so that no block is read; what lies between them is missing. */
+  async #loadHeights(): Promise<void> {
+    let seen = new Uint8Array(1024)
+    const iterator = this.#database.iterator(within('heightOfBlock'))
+    try {
+      for (;;) {
+        const some = await iterator.nextv(READ_AT_ONCE)
+        if (some.length === 0) break
+        for (const [key, sealed] of some) {
+          const height = numberOf(this.#unsealed(key, sealed))
+          if (height >= seen.length) {
+            const longer = new Uint8Array(2 * height)
+            longer.set(seen)
+            seen = longer
+          }
+          seen[height] = 1
+          if (height > this.#head) this.#head = height as Height
+        }
+      }
+    } finally {
+      await iterator.close()
+    }
+    for (let height = 1; height <= this.#head; height++)
+      if (seen[height] === 0) {
+        this.problems.push({ code: 'block-missing', height: height as Height })
+        return
+      }
+  }
+
+  async #loadTail(): Promise<void> {
+    const indexed = Math.min((await this.#number('indexed')) ?? 0, this.#head) as Height
+    this.#tail = new RequestTail(indexed)
+    for (let height = (indexed + 1) as Height; height <= this.#head; height++) {
+      try {
+        const stored = await this.blockAt(height)
+        if (stored !== null) this.#tail.add(stored.block)
+      } catch (error) {
+        if (!(error instanceof EmrmError) || error.code !== 'block-corrupt') throw error
+        this.problems.push({ code: 'block-corrupt', height })
+      }
+    }
+  }
+
+  async #number(name: 'indexed' | 'writes'): Promise<number | null> {
+    const key = table(name)
+    const sealed = await this.#database.get(key)
+    return sealed === undefined ? null : numberOf(this.#unsealed(key, sealed))
+  }
+
+  #unsealed(key: Buffer, sealed: Buffer): Uint8Array {
+    const value = unseal(key, sealed)
+    if (value === null) throw corruptStore(this.#database.location)
+    return value
+  }
+
+  async #read<T>(read: () => Promise<T>): Promise<T> {
+    try {
+      return await read()
+    } catch (error) {
+      throw codeOf(error) === 'LEVEL_CORRUPTION' ? corruptStore(this.#database.location, error) : error
+    }
+  }
+}
+
+const put = (key: Buffer, value: Uint8Array): Put => ({ type: 'put', key, value: seal(key, value) })
+
+async function openDatabase(directory: string): Promise<Database> {
+  const database: Database = new ClassicLevel(directory, {
+    keyEncoding: 'buffer',
+    valueEncoding: 'buffer',
+    // Hashes, signatures and ciphertext do not get smaller.
+    compression: false,
+    cacheSize: CACHE_BYTES,
+    writeBufferSize: WRITE_BUFFER_BYTES,
+  })
+  try {
+    await database.open()
+    return database
+  } catch (error) {
+    const code = codeOf(error instanceof Error ? (error.cause ?? error) : error)
+    if (code === 'LEVEL_LOCKED')
+      throw new EmrmError(
+        'home-in-use',
+        `another process holds ${directory}; stop the peer that runs from this home, or use another home`,
+        { directory },
+        error,
+      )
+    if (code === 'LEVEL_CORRUPTION') throw corruptStore(directory, error)
+    throw new EmrmError(
+      'store-open-failed',
+      `${directory} cannot be opened; check that it exists, belongs to this user and that the disk has room`,
+      { directory },
+      error,
+    )
+  }
+}
+
+async function checkLayout(database: Database): Promise<void> {
+  const key = table('layout')
+  const sealed = await database.get(key)
+  if (sealed === undefined) {
+    await database.put(key, seal(key, u64(LAYOUT)))
+    return
+  }
+  const value = unseal(key, sealed)
+  if (value === null) throw corruptStore(database.location)
+  const layout = numberOf(value)
+  if (layout !== LAYOUT)
+    throw new EmrmError(
+      'store-too-new',
+      `${database.location} has layout ${layout}, this version reads ${LAYOUT}; start it with the version that wrote it`,
+      { layout },
+    )
+}
+
+const codeOf = (error: unknown): unknown =>
+  typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
+
+const RESTORE =
+  'move the data folder away and start again: the peer fetches the chain from the others and signs nothing until it may'
+
+const corruptStore = (directory: string, cause?: unknown): EmrmError =>
+  new EmrmError('store-corrupt', `${directory} is damaged; ${RESTORE}`, { directory }, cause)
+
+const corruptBlock = (height: Height, cause?: unknown): EmrmError =>
+  new EmrmError('block-corrupt', `block ${height} is damaged in this home's store; ${RESTORE}`, { height }, cause)
+
+const corruptVotes = (height: Height, cause?: unknown): EmrmError =>
+  new EmrmError('vote-log-corrupt', `the vote log of height ${height} is damaged; ${RESTORE}`, { height }, cause)
+
+const corruptCheckpoint = (): EmrmError =>
+  new EmrmError('checkpoint-corrupt', `the checkpoint of the state is damaged; ${RESTORE}`)

@@ -1,0 +1,101 @@
+// A store that lasts as long as the process: for the simulation and for tests. Same promises as LevelDB's (test/contract), except that
+// nothing of it survives. Not here: the order in which a peer writes (driver, outbox).
+
+import { assert } from '../model/errors.ts'
+import type { BlockId, Digest, Height, RequestId } from '../model/ids.ts'
+import type { VoteRecord } from '../model/vote-record.ts'
+import type { Storage, StoredBlock, StoredChange } from '../ports.ts'
+
+export function makeMemoryStorage(): Storage {
+  const blocks = new Map<Height, StoredBlock>()
+  const heights = new Map<BlockId, Height>()
+  const requests = new Map<RequestId, { readonly height: Height; readonly index: number }>()
+  const votes = new Map<Height, Map<string, VoteRecord>>()
+  const entries = new Map<string, Uint8Array>()
+  let head = 0 as Height
+  let checkpoint: { readonly height: Height; readonly root: Digest | null } = { height: 0 as Height, root: null }
+
+  const apply = (change: StoredChange): void => {
+    switch (change.type) {
+      case 'vote': {
+        const slots = votes.get(change.record.height) ?? new Map<string, VoteRecord>()
+        slots.set(slotOf(change.record), change.record)
+        votes.set(change.record.height, slots)
+        return
+      }
+      case 'block': {
+        const { block, certificate, outcomes } = change
+        const { height } = block.header
+        blocks.set(height, { block, certificate, outcomes })
+        heights.set(block.id, height)
+        for (const [index, request] of block.requests.entries())
+          if (!requests.has(request.id)) requests.set(request.id, { height, index })
+        if (height > head) head = height
+        return
+      }
+      case 'forget-votes':
+        votes.delete(change.height)
+        return
+      case 'checkpoint':
+        for (const [key, value] of change.changes)
+          if (value === null) entries.delete(key)
+          else entries.set(key, value)
+        checkpoint = { height: change.height, root: change.root }
+        return
+    }
+  }
+
+  return {
+    async write(changes) {
+      mustFollow(changes, head, height => blocks.get(height)?.block.id ?? null)
+      for (const change of changes) apply(change)
+    },
+    async loadVotes() {
+      const above = [...votes].filter(([height]) => height > head).sort(([a], [b]) => a - b)
+      return above.flatMap(([, slots]) => [...slots.values()])
+    },
+    async head() {
+      return head
+    },
+    async blockAt(height) {
+      return blocks.get(height) ?? null
+    },
+    async heightOf(id) {
+      return heights.get(id) ?? null
+    },
+    async requestAt(id) {
+      return requests.get(id) ?? null
+    },
+    async loadCheckpoint() {
+      return { ...checkpoint, entries: new Map(entries) }
+    },
+    async close() {},
+  }
+}
+
+/** What a later record of a height replaces (model/vote-record.ts). */
+function slotOf(record: VoteRecord): string {
+  switch (record.type) {
+    case 'view':
+    case 'last-vote':
+    case 'high-certificate':
+      return record.type
+    case 'own-proposal':
+    case 'view-change':
+      return `${record.type} ${record.message.view}`
+    case 'body':
+      return `${record.type} ${record.block.id}`
+  }
+}
+
+/** A block stands on the head, fills a gap, or is stored already: a decided block is never replaced by another. */
+function mustFollow(changes: readonly StoredChange[], head: Height, idAt: (height: Height) => BlockId | null): void {
+  let top: number = head
+  for (const change of changes) {
+    if (change.type !== 'block') continue
+    const { height } = change.block.header
+    const again = height <= top && (idAt(height) === null || idAt(height) === change.block.id)
+    assert(height === top + 1 || again, `block ${height} neither stands on the stored head ${top} nor is it stored`)
+    if (height > top) top = height
+  }
+}
