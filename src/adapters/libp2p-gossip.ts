@@ -15,6 +15,8 @@ import type { PeerId } from '../model/ids.ts'
 import { type GossipVerdict, type Log, TOPICS, type Topic } from '../ports.ts'
 
 const MiB = 1_048_576
+/** The library cannot send more than 4 MiB at once (it throws where nobody hears it), and control messages ride along. Larger ones go over direct links or are fetched. */
+export const gossipBytesMax: number = 4 * MiB - 256 * 1_024
 const queuedMessagesMax = 20_000
 const queuedBytesMax = 64 * MiB
 const turnMessagesMax = 16
@@ -34,8 +36,7 @@ type GossipInside = {
   readonly topics: ReadonlyMap<string, ReadonlySet<string>>
 }
 
-/** `frameBytesMax`: the largest message; all peers must agree on it. */
-export function gossipService(frameBytesMax: number): ReturnType<typeof gossipsub> {
+export function gossipService(): ReturnType<typeof gossipsub> {
   const options: Partial<GossipsubOpts> = {
     globalSignaturePolicy: 'StrictNoSign',
     // The library's default leaves the topic out: the same bytes on a second topic would be dropped.
@@ -59,7 +60,7 @@ export function gossipService(frameBytesMax: number): ReturnType<typeof gossipsu
     ignoreDuplicatePublishError: true,
     idontwantMinDataSize: 16_384,
     gossipsubIWantFollowupMs: 12_000,
-    maxInboundDataLength: frameBytesMax + 64 * 1_024,
+    maxInboundDataLength: 4 * MiB,
     maxOutboundBufferSize: 32 * MiB,
     allowedTopics: Object.values(TOPICS),
     // Hospitals behind one address and a stalled event loop are no offence here; the register and our own counts are.
@@ -72,7 +73,6 @@ export class Gossip {
   readonly #node: GossipNode
   readonly #log: Log
   readonly #inside: GossipInside
-  readonly #frameBytesMax: number
   readonly #handlers = new Map<Topic, GossipHandler>()
   readonly #rejected = new Map<PeerId, number>()
   readonly #missing = new Map<string, number>()
@@ -83,10 +83,9 @@ export class Gossip {
   #heal: NodeJS.Timeout | null = null
   #running = false
 
-  constructor(node: GossipNode, frameBytesMax: number, log: Log) {
+  constructor(node: GossipNode, log: Log) {
     this.#node = node
     this.#log = log
-    this.#frameBytesMax = frameBytesMax
     this.#inside = node.services.pubsub as unknown as GossipInside
   }
 
@@ -118,8 +117,8 @@ export class Gossip {
 
   publish(topic: Topic, bytes: Uint8Array): boolean {
     if (!this.#running || (this.#inside.topics.get(topic)?.size ?? 0) === 0) return false
-    if (bytes.byteLength > this.#frameBytesMax) {
-      this.#log.error('gossip-too-long', { topic, bytes: bytes.byteLength, limit: this.#frameBytesMax })
+    if (bytes.byteLength > gossipBytesMax) {
+      this.#log.error('gossip-too-long', { topic, bytes: bytes.byteLength, limit: gossipBytesMax })
       return false
     }
     if (this.#queue.length >= queuedMessagesMax || this.#queuedBytes + bytes.byteLength > queuedBytesMax) {

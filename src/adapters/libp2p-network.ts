@@ -17,7 +17,7 @@ import { makeNode } from './libp2p-node.ts'
 import { type RequestHandler, Requests } from './libp2p-requests.ts'
 
 const directProtocol = '/emrm/direct/1'
-const frameBytesMaxDefault = 5 * 1_048_576
+const frameBytesMaxDefault = 6 * 1_048_576
 const directQueueBytesDefault = 8 * 1_048_576
 
 export type Libp2pNetworkOptions = {
@@ -35,7 +35,7 @@ export type Libp2pNetworkOptions = {
   /** LevelDB folder for the addresses of peers; null keeps them in memory. */
   readonly peerStoreDir: string | null
   readonly log: Log
-  /** Largest frame and gossip message; 5 MiB unless told. All peers must agree. */
+  /** Largest frame on a stream; 6 MiB unless told. All peers must agree. Gossip takes less (`gossipBytesMax`). */
   readonly maxFrameBytes?: number
   /** What may wait for one slow peer on its direct link; 8 MiB unless told. */
   readonly maxDirectQueueBytes?: number
@@ -61,13 +61,12 @@ export async function makeLibp2pNetwork(options: Libp2pNetworkOptions): Promise<
     mdns: options.mdns,
     datastore,
     gate,
-    frameBytesMax,
   }).catch(async error => {
     await datastore?.close()
     throw error
   })
   const keeper = new Keeper(node, self, options.bootstrap, log)
-  const gossip = new Gossip(node, frameBytesMax, log)
+  const gossip = new Gossip(node, log)
   const requests = new Requests({ node, frameBytesMax, log, isAdmitted: gate.isAdmitted })
   const onPeer: ((peer: PeerId, event: 'connected' | 'disconnected') => void)[] = []
   let onFrame: ((bytes: Uint8Array, from: PeerId) => void) | null = null

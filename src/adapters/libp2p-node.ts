@@ -27,7 +27,6 @@ export type NodeOptions = {
   readonly mdns: boolean
   readonly datastore: LevelDatastore | null
   readonly gate: Gate
-  readonly frameBytesMax: number
 }
 
 /** A node that has not started. */
@@ -73,7 +72,7 @@ export async function makeNode(options: NodeOptions): Promise<GossipNode> {
     services: {
       identify: identify(),
       ping: ping(),
-      pubsub: gossipService(options.frameBytesMax),
+      pubsub: gossipService(),
     },
   })
   return node

@@ -84,7 +84,7 @@ function networkContract(makeWorld: MakeWorld): void {
         if (index === 1) network.onDirect(bytes => got.push(bytes))
       })
       const large = new Uint8Array(4 * MiB).map((_, index) => index % 251)
-      assert.equal(one.sendDirect(two.self, new Uint8Array(6 * MiB)), false)
+      assert.equal(one.sendDirect(two.self, new Uint8Array(7 * MiB)), false)
       assert.ok(one.sendDirect(two.self, large))
       await until('the frame', () => got.length === 1)
       assert.ok(Buffer.from(at(got, 0)).equals(large))
@@ -119,6 +119,7 @@ function networkContract(makeWorld: MakeWorld): void {
       at(networks, 1).publish(TOPICS.commit, bytesOf('a'))
       assert.ok(at(networks, 2).publish(TOPICS.commit, bytesOf('b')))
       await until('the second too', () => heard.length >= 6)
+      assert.equal(at(networks, 1).publish(TOPICS.commit, new Uint8Array(4 * MiB)), false, 'more than gossip can carry')
       assert.deepEqual(heard.toSorted(), ['0 a', '0 b', '1 b', '2 a', '3 a', '3 b'])
     }))
 
@@ -205,7 +206,7 @@ function networkContract(makeWorld: MakeWorld): void {
           yield bytesOf('never')
         })
         network.onRequest(PROTOCOLS.pieces, async function* () {
-          yield new Uint8Array(6 * MiB)
+          yield new Uint8Array(7 * MiB)
         })
       })
       const got: string[] = []
@@ -219,7 +220,7 @@ function networkContract(makeWorld: MakeWorld): void {
       assert.deepEqual(got, ['one'], 'what came before the refusal was delivered')
       await assertRefused(all(one.request(two.self, PROTOCOLS.deposit, [], soon())), 'peer-refused')
       await assertRefused(all(one.request(two.self, PROTOCOLS.pieces, [], soon())), 'peer-refused')
-      await assertRefused(all(one.request(two.self, PROTOCOLS.body, [new Uint8Array(6 * MiB)], soon())), 'peer-refused')
+      await assertRefused(all(one.request(two.self, PROTOCOLS.body, [new Uint8Array(7 * MiB)], soon())), 'peer-refused')
       await assertRefused(all(one.request(two.self, PROTOCOLS.share, [], AbortSignal.timeout(100))), 'request-timeout')
       const cancelled = new AbortController()
       const waiting = all(one.request(two.self, PROTOCOLS.share, [], cancelled.signal))
