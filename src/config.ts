@@ -134,17 +134,19 @@ export async function loadSigningKey(path: string, password: string): Promise<Si
 const wrongKind = (file: string, needed: string): EmrmError =>
   new EmrmError('key-file-invalid', `${file} is not ${needed}; give the right file`, { file })
 
+export const homeMissing = (home: string): EmrmError =>
+  new EmrmError(
+    'home-missing',
+    `${home} is not a home (no config.json); make one with "emrm network create" or "emrm init"`,
+    { home },
+  )
+
 async function loadSettings(paths: HomePaths): Promise<Settings> {
   try {
     return parseSettings(await readJsonFile(paths.config), paths.config)
   } catch (error) {
     if (error instanceof EmrmError && error.code === 'file-missing')
-      throw new EmrmError(
-        'home-missing',
-        `${paths.home} is not a home (no config.json); make one with "emrm network create" or "emrm init"`,
-        { home: paths.home },
-        error,
-      )
+      throw homeMissing(paths.home)
     throw error
   }
 }

@@ -1,0 +1,80 @@
+// What the API and the command line need of a running peer: types only. peer.ts builds the thing itself.
+// Not here: how any of it is done, and HTTP (server.ts).
+
+import type { Views } from '../ledger/views.ts'
+import type { Request } from '../model/block.ts'
+import type { Genesis } from '../model/genesis.ts'
+import type { BlockId, Digest, Height, Identifier, PeerId, RecordId, RequestId } from '../model/ids.ts'
+import type { Confidentiality, Operation, Outcome, RequestResult } from '../model/operations.ts'
+import type { Connection, StoredBlock } from '../ports.ts'
+import type { ReleasedShare } from '../records/shares.ts'
+import type { VerifyProgress, VerifyReport } from '../verify-home.ts'
+
+/** The fields of `emrm status`; scripts rely on their names. */
+export type PeerStatus = {
+  readonly peerId: PeerId
+  readonly institution: { readonly id: Identifier; readonly name: string }
+  readonly network: { readonly name: string; readonly chainId: Digest }
+  readonly height: number
+  readonly head: BlockId
+  readonly view: number
+  /** Name and peer id of the current primary; null while an observer does not know it. */
+  readonly primary: { readonly index: number; readonly peerId: PeerId; readonly name: string } | null
+  readonly role: 'primary' | 'validator' | 'observer'
+  readonly peers: readonly Connection[]
+  readonly mempool: { readonly requests: number; readonly bytes: number }
+  /** Digest of the state after executing `height`. */
+  readonly stateDigest: Digest
+  readonly version: string
+}
+
+export type TransactionView = {
+  readonly request: Request
+  readonly height: number
+  readonly block: BlockId
+  readonly index: number
+  readonly outcome: Outcome
+  /** RFC 6962 inclusion proof of the request's bytes, hexadecimal, leaf's sibling first. */
+  readonly proof: readonly string[]
+  readonly requestCount: number
+  readonly requestsRoot: Digest
+}
+
+export type AddedRecord = { readonly record: RecordId; readonly height: number; readonly size: number }
+
+export type AddRecordOptions = {
+  readonly owner: Identifier
+  /** Null: detected from the bytes. */
+  readonly kind: string | null
+  readonly confidentiality: Confidentiality
+  readonly labels: readonly string[]
+  readonly onProgress?: (stage: string, bytes: number) => void
+  readonly signal?: AbortSignal
+}
+
+export type Release = {
+  readonly shares: readonly ReleasedShare[]
+  readonly refusals: readonly { readonly institution: string; readonly reason: string }[]
+}
+
+export type PeerHandle = {
+  readonly genesis: Genesis
+  readonly chainId: Digest
+  readonly views: Views
+  status(): PeerStatus
+  connections(): readonly Connection[]
+  block(ref: Height | BlockId): Promise<StoredBlock | null>
+  transaction(id: RequestId): Promise<TransactionView | null>
+  /** Resolves when this peer executed the request. Throws EmrmError `request-invalid`, `mempool-full`, `request-timeout`. */
+  submit(bytes: Uint8Array): Promise<RequestResult>
+  /** Signs with the institution's key and submits. */
+  submitAsInstitution(operation: Operation): Promise<RequestResult>
+  /** Encrypts, deposits shares, registers; resolves when the record is available. Constant memory. */
+  addRecord(source: AsyncIterable<Uint8Array>, options: AddRecordOptions): Promise<AddedRecord>
+  /** Collects sealed shares for a committed grant from this and other validators. */
+  release(grant: RequestId, recipientKey: Uint8Array): Promise<Release>
+  /** Ciphertext pieces from `fromPiece` on, from the local vault or another holder. */
+  ciphertext(record: RecordId, grant: RequestId, fromPiece: number): AsyncIterable<Uint8Array>
+  verify(onProgress?: VerifyProgress): Promise<VerifyReport>
+  stop(): Promise<void>
+}

@@ -1,0 +1,92 @@
+// Calls that move a record's bytes: adding one, the shares of a grant, ciphertext pieces. Bodies are streams both ways and memory stays
+// constant. The plaintext passes here only on its way in, from the hospital's own system; on the way out everything is sealed.
+// Not here: the index and the decisions (routes-index.ts, routes-audit.ts).
+
+import type { ServerResponse } from 'node:http'
+import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import type { FastifyInstance } from 'fastify'
+
+import { EmrmError } from '../model/errors.ts'
+import { fromHex } from '../model/hash.ts'
+import { isHexadecimal } from '../model/ids.ts'
+import type { Confidentiality } from '../model/operations.ts'
+import { readObject, readText } from '../shape.ts'
+import { type ApiContext, openLines, pathId, queryList, queryText, recordIdIn, requestIdIn } from './context.ts'
+import { toJson } from './present.ts'
+
+const CONFIDENTIALITIES: readonly Confidentiality[] = ['U', 'L', 'M', 'N', 'R', 'V']
+/** X-Wing public key, 1216 bytes. */
+const RECIPIENT_DIGITS = 2432
+const LABELS_MAX = 32
+
+export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void {
+  const { peer } = context
+
+  // Lines: {"progress": {"stage", "bytes"}}, then {"record", "height", "size"} or {"error": {…}}.
+  app.post('/v1/records', async (request, reply) => {
+    const owner = pathId(queryText(request, 'owner'), 32, 'patient id') as Parameters<typeof peer.addRecord>[1]['owner']
+    const confidentiality = confidentialityIn(queryText(request, 'confidentiality') ?? 'N')
+    const labels = queryList(request, 'label')
+    if (labels.length > LABELS_MAX)
+      throw new EmrmError('label-invalid', `a record has at most ${LABELS_MAX} labels`, { countMax: LABELS_MAX })
+    const lines = openLines(context, reply)
+    const gone = new AbortController()
+    reply.raw.on('close', () => gone.abort())
+    try {
+      const added = await peer.addRecord(request.body as Readable, {
+        owner,
+        kind: queryText(request, 'kind') ?? null,
+        confidentiality,
+        labels,
+        onProgress: (stage, bytes) => void lines.write({ progress: { stage, bytes } }),
+        signal: gone.signal,
+      })
+      await lines.write(added)
+    } catch (error) {
+      await lines.error(error)
+    }
+    lines.end()
+  })
+
+  app.post<{ Params: { id: string } }>('/v1/grants/:id/release', async request => {
+    const body = readObject(request.body, 'body', ['recipientKey'])
+    const recipientKey = readText(body['recipientKey'], 'body.recipientKey', RECIPIENT_DIGITS).toLowerCase()
+    if (!isHexadecimal(recipientKey, RECIPIENT_DIGITS))
+      throw new EmrmError('recipient-key-invalid', 'the recipient key is an X-Wing public key in hexadecimal')
+    return toJson(await peer.release(requestIdIn(request.params.id), fromHex(recipientKey)))
+  })
+
+  app.get<{ Params: { id: string } }>('/v1/records/:id/ciphertext', async (request, reply) => {
+    const record = recordIdIn(request.params.id)
+    const grant = requestIdIn(queryText(request, 'grant'))
+    const from = Number(queryText(request, 'from') ?? '0')
+    if (!Number.isSafeInteger(from) || from < 0)
+      throw new EmrmError('piece-invalid', 'from is the number of a 1 MiB piece, from 0')
+    const pieces = peer.ciphertext(record, grant, from)[Symbol.asyncIterator]()
+    // The first piece is taken before the head goes out, so that a refusal is an error document.
+    const first = await pieces.next()
+    reply.hijack()
+    reply.raw.writeHead(200, { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' })
+    await sendBytes(reply.raw, first, pieces)
+  })
+}
+
+async function sendBytes(
+  raw: ServerResponse,
+  first: IteratorResult<Uint8Array>,
+  rest: AsyncIterator<Uint8Array>,
+): Promise<void> {
+  const all = async function* (): AsyncGenerator<Uint8Array> {
+    for (let next = first; !next.done; next = await rest.next()) yield next.value
+  }
+  // A failure after the head can only cut the connection: the reader notices, because its hashes do not close.
+  await pipeline(all, raw).catch(() => raw.destroy())
+}
+
+function confidentialityIn(text: string): Confidentiality {
+  const found = CONFIDENTIALITIES.find(level => level === text)
+  if (found === undefined)
+    throw new EmrmError('confidentiality-unknown', `${text} is none of ${CONFIDENTIALITIES.join(' ')}`, { value: text })
+  return found
+}

@@ -1,0 +1,109 @@
+// `emrm record add | list | show`: a hospital's record goes in (encrypted there, its digest on the chain), index entries come out.
+
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import type { Command } from 'commander'
+
+import { type Api, type Line, type Query, toError } from '../api/client.ts'
+import { EmrmError } from '../model/errors.ts'
+import { homeCommand, withApi, withOptionalKey } from './home.ts'
+import { endProgress, handle, progress, type Session, table } from './session.ts'
+import { collect, readRecordId, readUserId } from './values.ts'
+
+type AddOptions = {
+  readonly home: string
+  readonly patient: string
+  readonly kind?: string
+  readonly label?: readonly string[]
+  readonly confidentiality: string
+}
+type AskOptions = { readonly home: string; readonly key?: string; readonly patient?: string }
+
+export function addRecordCommands(session: Session, program: Command): void {
+  const record = program.command('record').description('medical records: add one, see the index')
+
+  const add = homeCommand(
+    record,
+    'add <file>',
+    'encrypt a record, deposit its key shares, register it; "-" reads standard input',
+    'emrm record add ./bundle.json --home ./net/hospital-1 --patient 4be2… --label PSY',
+  )
+    .requiredOption('--patient <id>', "the owner's identifier", readUserId)
+    .option('--kind <kind>', 'fhir, dicom, pdf, text, other (default: detected)')
+    .option('--label <code>', 'HL7 sensitivity code; may be given several times', collect)
+    .option('--confidentiality <level>', 'U, L, M, N, R or V', 'N')
+  handle<AddOptions>(session, add, (options, file = '') =>
+    withApi(options.home, async api => {
+      const query = {
+        owner: options.patient,
+        kind: options.kind,
+        confidentiality: options.confidentiality,
+        label: options.label,
+      }
+      const document = await upload(session, api, query, await openSource(session, file))
+      return { document, lines: table(document) }
+    }),
+  )
+
+  const list = homeCommand(
+    record,
+    'list',
+    'index entries that this caller may see',
+    'emrm record list --home ./net/hospital-1 --key ./patient.key',
+  )
+    .option('--key <file>', 'ask as this user (default: as the hospital)')
+    .option('--patient <id>', 'only records of this patient', readUserId)
+  handle<AskOptions>(session, list, options =>
+    withOptionalKey(session, options, async ({ api, as }) => {
+      const document = await api.call('GET', '/v1/records', { query: { owner: options.patient }, as })
+      const { records } = document as { records: readonly Line[] }
+      return { document, lines: records.length === 0 ? ['no records'] : records.map(recordLine) }
+    }),
+  )
+
+  const show = homeCommand(
+    record,
+    'show <record>',
+    'one index entry',
+    'emrm record show 8c1f… --home ./net/hospital-1 --key ./patient.key',
+  ).option('--key <file>', 'ask as this user (default: as the hospital)')
+  handle<AskOptions>(session, show, (options, id = '') => {
+    const target = readRecordId(id)
+    return withOptionalKey(session, options, async ({ api, as }) => {
+      const document = (await api.call('GET', `/v1/records/${target}`, { as })) as Line
+      return { document, lines: table(document) }
+    })
+  })
+}
+
+const recordLine = (record: Line): string =>
+  `${record['record']}  ${record['kind']}  ${record['confidentiality']}  owner ${record['owner']}  custodian ${record['custodian']}`
+
+async function upload(
+  session: Session,
+  api: Api,
+  query: Query,
+  source: AsyncIterable<Uint8Array>,
+): Promise<Readonly<Record<string, unknown>>> {
+  let added: Line | null = null
+  for await (const line of api.exchange('/v1/records', query, source)) {
+    const step = line['progress'] as { stage: string; bytes: number } | undefined
+    if (step !== undefined) progress(session, `${step.stage} ${(step.bytes / 1_048_576).toFixed(1)} MiB`)
+    else if (line['error'] !== undefined) {
+      endProgress(session)
+      throw toError(line)
+    } else added = line
+  }
+  endProgress(session)
+  if (added === null) throw toError(null)
+  return added
+}
+
+/** Looked at before it is sent, so that a wrong path is said at once. */
+async function openSource(session: Session, file: string): Promise<AsyncIterable<Uint8Array>> {
+  if (file === '-') return session.io.stdin
+  const found = await stat(file).catch(() => null)
+  if (found === null) throw new EmrmError('file-missing', `${file} does not exist; check the path`, { file })
+  if (!found.isFile()) throw new EmrmError('file-unreadable', `${file} is not a file; give a file or "-"`, { file })
+  return createReadStream(file, { highWaterMark: 1_048_576 })
+}
