@@ -11,7 +11,7 @@ import { sendCommit, sendPrePrepare } from './durable.ts'
 import { checkHiddenCertificate, checkHiddenVote, checkProposals, checkVotes, tellUnjustified } from './evidence.ts'
 import { raiseWish } from './pacemaker.ts'
 import { type HeightState, primaryAt, type Selection, type Step } from './state.ts'
-import { hasSpoken, join, judgeJustification, takeViewChange } from './view-change.ts'
+import { hasSpoken, join, judgeJustification, onViewChange } from './view-change.ts'
 
 /** Views of which a proposal is remembered; the lowest goes first. */
 export const PROPOSALS_MAX = 8
@@ -30,12 +30,8 @@ export function onBuilt(step: Step, view: View, block: Block): void {
   const { state } = step
   if (!state.signs || state.decision !== null || state.asked !== view || state.view !== view) return
   if (hasSpoken(state, view)) return
-  if (view === 0 && block.requests.length === 0) {
-    // The requests went stale meanwhile.
-    state.pending = false
-    state.asked = null
-    return
-  }
+  // The requests went stale meanwhile; it is asked again with the next re-send.
+  if (view === 0 && block.requests.length === 0) return
   sendPrePrepare(step, block, view === 0 ? [] : (state.newView?.justification ?? []))
   sendCommit(step, view, block)
 }
@@ -61,7 +57,7 @@ export function onPrePrepare(step: Step, message: PrePrepare): void {
   if (state.lastVote !== null && state.lastVote.view >= view) return
   // Clock and policy judge a fresh block only: on a forced one they could stop the chain for ever (R2.2).
   if (environment.checkBlock(block, selection.type === 'free', step.nowMs) !== null) return
-  for (const viewChange of message.justification) takeViewChange(step, viewChange)
+  for (const viewChange of message.justification) onViewChange(step, viewChange)
   if (view < state.view) return
   sendCommit(step, view, block)
 }

@@ -100,6 +100,7 @@ export class Replica {
     } else if (state.resending) {
       sayAgain(step)
       if (!state.signs) this.#laggards.ask(state.height, step.nowMs, step.effects)
+      state.asked = null
       for (const id of state.wanted) step.effects.push({ type: 'fetch', height: state.height, id })
       setResendTimer(step)
     }

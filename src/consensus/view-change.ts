@@ -30,53 +30,30 @@ export function select(viewChanges: readonly ViewChange[], quorum: Quorum): Sele
   return highest === null ? { type: 'free' } : { type: 'forced', id: highest.id }
 }
 
-/**
- * R2.1 for v > 0: exactly n-f well-formed VIEW-CHANGE(h,v) of distinct validators, in order of sender, and the certificate of the
- * highest claim. Certificates of lower claims decide nothing and may be left out. Null: not a justification.
- */
-export function judgeJustification(state: HeightState, message: PrePrepare): Selection | null {
-  const { height, committee } = state
-  const { justification, view } = message
-  if (justification.length !== committee.quorum.viewChange) return null
+/** R2.1 for v > 0: exactly n-f well-formed VIEW-CHANGE(h,v) of distinct validators, in order of sender. Null: not a justification. */
+export function judgeJustification(state: HeightState, { justification, view }: PrePrepare): Selection | null {
+  const { quorum } = state.committee
+  if (justification.length !== quorum.viewChange) return null
   let previous = -1
-  let highest: CommitCertificate | null = null
-  let attached = false
   for (const viewChange of justification) {
-    if (viewChange.sender <= previous || viewChange.height !== height || viewChange.view !== view) return null
+    if (viewChange.sender <= previous || viewChange.height !== state.height || viewChange.view !== view) return null
+    if (!isWellFormed(state, viewChange)) return null
     previous = viewChange.sender
-    if (!reportsThePast(viewChange)) return null
-    const certificate = viewChange.highCertificate
-    if (certificate === null || certificate.view < (highest?.view ?? -1)) continue
-    if (certificate.view === highest?.view && certificate.id !== highest.id) return null
-    if (certificate.view !== highest?.view) attached = false
-    highest = certificate
-    attached ||= isCommitCertificate(certificate, height, committee.quorum)
   }
-  if (highest !== null && !attached) return null
-  return select(justification, committee.quorum)
+  return select(justification, quorum)
 }
 
-/** A VIEW-CHANGE by itself: well-formed iff it reports the past and the certificate that it claims is attached. */
 export function onViewChange(step: Step, message: ViewChange): void {
   const { state } = step
-  const certificate = message.highCertificate
-  if (!reportsThePast(message)) return
-  if (certificate !== null && !isCommitCertificate(certificate, state.height, state.committee.quorum)) return
-  takeViewChange(step, message)
-}
-
-/** From the network, or out of a justification that was judged (there the certificate may be left out). */
-export function takeViewChange(step: Step, message: ViewChange): void {
-  const { state } = step
   const { sender, view, highCertificate } = message
+  if (!isWellFormed(state, message)) return
   const latest = state.viewChanges.get(sender)
   if (latest !== undefined) checkViewChanges(step, latest, message)
   for (const vote of state.commits.of(sender)) checkHiddenVote(step, vote, message)
   for (const vote of state.blockIds.of(sender)) checkHiddenCertificate(step, vote, message)
   if (latest === undefined || view > latest.view) state.viewChanges.set(sender, message)
   raiseWish(state, sender, view)
-  if (highCertificate !== null && isCommitCertificate(highCertificate, state.height, state.committee.quorum))
-    adoptCertificate(step, highCertificate)
+  if (highCertificate !== null) adoptCertificate(step, highCertificate)
   join(step)
 }
 
@@ -104,6 +81,7 @@ export function leadNewView(step: Step): void {
   if (!state.signs || state.decision !== null || view === 0 || primaryAt(state, view) !== state.self) return
   if (hasSpoken(state, view)) return
   if (state.newView?.view !== view) {
+    state.wanted.clear()
     state.newView = gather(state, view)
     if (state.newView === null) return
   }
@@ -131,7 +109,8 @@ function gather(state: HeightState, view: View): NewView | null {
   return { view, justification, selection: select(justification, quorum) }
 }
 
-/** Only what lies before the view that it asks for. */
-function reportsThePast({ view, lastVote, highCertificate }: ViewChange): boolean {
-  return view >= 1 && (lastVote === null || lastVote.view < view) && (highCertificate?.view ?? -1) < view
+/** §1.2: it reports only what lies before the view that it asks for, and the certificate that it claims is attached. */
+function isWellFormed(state: HeightState, { view, lastVote, highCertificate }: ViewChange): boolean {
+  if (view < 1 || (lastVote?.view ?? -1) >= view || (highCertificate?.view ?? -1) >= view) return false
+  return highCertificate === null || isCommitCertificate(highCertificate, state.height, state.committee.quorum)
 }

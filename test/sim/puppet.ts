@@ -28,6 +28,8 @@ export class Puppet {
   readonly #world: World
   readonly #self: ValidatorIndex
   readonly #pen: Pen
+  /** A hider lets others vote, reports nothing, and brings up an old certificate when another block is about to win. */
+  readonly #hides: boolean
   #heard: SignedMessage[] = []
   /** Bodies by id of the heights in play. */
   readonly #blocks = new Map<BlockId, Block>()
@@ -36,6 +38,7 @@ export class Puppet {
     this.#world = world
     this.#self = self
     this.#pen = world.oracle.penOf(self)
+    this.#hides = world.random.chance(0.3)
   }
 
   observe(message: ConsensusMessage): void {
@@ -62,6 +65,10 @@ export class Puppet {
     if (at === null || at === undefined) return
     const { height } = at
     const view = Math.max(0, at.view + random.pick([-1, 0, 0, 0, 1])) as View
+    if (this.#hides && random.chance(0.9))
+      return random.chance(0.5)
+        ? this.#lead(target, height, view)
+        : this.#leaveView(height, (view + random.pick([0, 1])) as View)
     const acts = [
       () => this.#vote('COMMIT', height, view),
       () => this.#vote('COMMIT', height, view),
@@ -73,6 +80,7 @@ export class Puppet {
       () => this.#follow(),
       () => this.#forge(height),
       () => this.#replay(),
+      () => this.#flood(height),
     ]
     random.pick(acts)()
   }
@@ -118,11 +126,16 @@ export class Puppet {
     const { random } = this.#world
     const ids = this.#ids(height)
     const lastVote: VoteClaim | null =
-      ids.length === 0 || random.chance(0.25)
+      ids.length === 0 || random.chance(this.#hides ? 0.9 : 0.25)
         ? null
         : { view: random.between(0, Math.min(view - 1, 6)) as View, id: random.pick(ids) }
     const certificates = this.#certificates(height).filter(certificate => certificate.view < view)
-    const highCertificate = certificates.length === 0 || random.chance(0.4) ? null : random.pick(certificates)
+    const oldest = certificates.reduce<CommitCertificate | null>(
+      (a, b) => (a === null || b.view < a.view ? b : a),
+      null,
+    )
+    const some = this.#hides ? oldest : random.pick([...certificates, null])
+    const highCertificate = random.chance(this.#hides && view === 1 ? 0.9 : 0.3) ? null : some
     return this.#pen({
       type: 'VIEW-CHANGE',
       height,
@@ -193,15 +206,16 @@ export class Puppet {
     }) as SignedMessage as PrePrepare
   }
 
+  /** Now and then with a request twice, with an executed one, from the future, or in the name of another. */
   #block(target: SimPeer, view: View): Block {
     const { random } = this.#world
     const requests = random.chance(0.5) ? [] : [makeSimRequest(random.between(0, 5))]
     const fresh = requests.filter(request => !target.application.isExecuted(request.id as RequestId))
     return target.application.build({
-      author: this.#self,
-      view,
-      nowMs: this.#world.nowMs + random.between(0, 3),
-      requests: random.chance(0.05) ? requests : fresh,
+      author: random.chance(0.9) ? this.#self : random.pick(this.#world.committee.validators).index,
+      view: random.chance(0.9) ? view : (random.between(0, view) as View),
+      nowMs: this.#world.nowMs + (random.chance(0.9) ? random.between(0, 3) : random.between(0, 5_000)),
+      requests: random.chance(0.2) ? [...requests, ...requests] : fresh,
     })
   }
 
@@ -243,6 +257,23 @@ export class Puppet {
         )
     const certificate: DecideCertificate = { path, height, view, id: block.id, votes }
     this.#tell({ type: 'DECIDED', block, certificate }, this.#someone())
+  }
+
+  /** Walks up the views, to fill the memory of others (§1.9). */
+  #flood(height: Height): void {
+    const { random } = this.#world
+    const sender = this.#self
+    const ids = this.#ids(height)
+    if (ids.length === 0 || !random.chance(0.06)) return
+    for (let i = 0; i < 200; i++) {
+      const view = (random.chance(0.5) ? random.between(1, 1_000_000_000) : random.between(1, 40)) as View
+      const id = random.pick(ids)
+      const at = (height + random.pick([0, 0, 1])) as Height
+      this.#tell(
+        this.#pen({ type: random.pick(['COMMIT', 'BLOCK-ID'] as const), height: at, view, id, sender }),
+        this.#someone(),
+      )
+    }
   }
 
   #replay(): void {

@@ -45,6 +45,8 @@ type Weather = {
   readonly crash: number
   readonly fsyncMaxMs: number
   readonly gstMs: number
+  /** How often messages of a kind are held back for long: views then end with some votes cast and others not heard. */
+  readonly hold: Readonly<Partial<Record<ConsensusMessage['type'], number>>>
 }
 
 export class World {
@@ -110,7 +112,7 @@ export class World {
 
   /** Puts a message on the link to a node; also the adversary's way in. */
   transmit(from: number, to: SimPeer, message: ConsensusMessage): void {
-    for (const delayMs of this.#delays(from, to.node))
+    for (const delayMs of this.#delays(from, to.node, message.type))
       this.scheduler.after(delayMs, () => {
         if (!to.alive || !this.oracle.holds(message)) return
         this.#options.trace?.(`${this.scheduler.nowMs.toFixed(1)} ${describe(from, to.node, message)}`)
@@ -167,6 +169,13 @@ export class World {
     })
   }
 
+  /** §1.9: of each sender eight COMMITs, eight BLOCK-IDs and a VIEW-CHANGE; early messages, answers, faults and bodies beside them. */
+  checkMemory(peer: SimPeer): void {
+    const limit = this.committee.validators.length * (8 + 8 + 1) + 48
+    const held = peer.replica?.held() ?? 0
+    if (held > limit) throw new Violation(`replica ${peer.node} holds ${held} messages of one height`)
+  }
+
   #finished(): boolean {
     for (const peer of this.correct) {
       if (!peer.alive) return false
@@ -175,10 +184,12 @@ export class World {
     return true
   }
 
-  #delays(from: number, to: number): number[] {
+  #delays(from: number, to: number, type?: ConsensusMessage['type']): number[] {
     const { random, weather } = this
     if (this.calm) return [1 + random.next() * (DELTA_MS - 1)]
-    if (this.#groups[from] !== this.#groups[to] || random.chance(weather.loss)) return []
+    const hold = type === undefined ? 0 : (weather.hold[type] ?? 0)
+    if (hold > 0 && random.chance(hold)) return [50 + random.next() * 1_000]
+    if ((from >= 0 && this.#groups[from] !== this.#groups[to]) || random.chance(weather.loss)) return []
     const one = (): number => 1 + random.next() * (random.chance(0.3) ? weather.delayMaxMs : DELTA_MS)
     return random.chance(weather.double) ? [one(), one()] : [one()]
   }
@@ -196,8 +207,10 @@ export class World {
       fsyncMs: () => random.next() * this.weather.fsyncMaxMs,
       crashesAt: (peer, point) => this.#crashesAt(peer, point),
       sendToAll: (peer, message) => {
-        if (peer.correct) this.checkers.onSent(message, peer.disk)
-        else if (message.type === 'PRE-PREPARE') this.checkers.onPrePrepare(message)
+        if (peer.correct) {
+          this.checkers.onSent(message, peer.disk)
+          if (message.type === 'STATUS') this.checkMemory(peer)
+        } else if (message.type === 'PRE-PREPARE') this.checkers.onPrePrepare(message)
         this.#adversary.observe(message)
         for (const to of this.peers)
           if (to !== peer && this.#adversary.passes(peer, to)) this.transmit(peer.node, to, message)
@@ -267,6 +280,15 @@ function drawWeather(random: Random): Weather {
     double: random.pick([0, 0.1]),
     crash: random.pick([0, 0, 0.01, 0.05]),
     fsyncMaxMs: random.pick([0.5, 5, 30]),
+    hold: random.chance(0.5)
+      ? {}
+      : {
+          'PRE-PREPARE': random.pick([0, 0.2, 0.5]),
+          COMMIT: random.pick([0, 0.4, 0.8]),
+          'BLOCK-ID': random.pick([0, 0.5, 1]),
+          'VIEW-CHANGE': random.pick([0, 0, 0.3]),
+          DECIDED: random.pick([0, 0.9]),
+        },
   }
 }
 
