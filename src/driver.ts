@@ -16,6 +16,7 @@ import { toHex } from './model/hash.ts'
 import {
   asDigest,
   asHeight,
+  asTimestamp,
   type BlockId,
   type Digest,
   type Height,
@@ -81,7 +82,7 @@ export type Driver = {
   start(): void
   stop(): Promise<void>
   /** Resolves when the request was executed here. */
-  submit(request: Verified<Request>, signal: AbortSignal): Promise<RequestResult>
+  submit(request: Verified<Request>, timeoutMs: number): Promise<RequestResult>
   view(): ConsensusView & { readonly role: 'primary' | 'validator' | 'observer' }
   /** Ms since a quorum of validators was last known to be at our head or behind it: what `policy-stale` is measured by. */
   staleMs(): number
@@ -119,7 +120,7 @@ export function makeDriver(options: DriverOptions): Driver {
     clock,
     log,
     isExecuted: id => ledger.isExecuted(id),
-    blockTime: () => Math.max(ledger.head().timestamp, clock.nowMs()),
+    blockTime: () => asTimestamp(Math.max(ledger.head().timestamp, clock.nowMs())),
     onChange: tellPending,
   })
   const catchUp: CatchUp = makeCatchUp({
@@ -237,7 +238,7 @@ export function makeDriver(options: DriverOptions): Driver {
 
   function propose(view: View): void {
     if (self === null) return
-    const { blockRequestsMax, blockBytesMax } = ledger.parameters()
+    const { blockRequestsMax, blockBytesMax } = ledger.views.parameters()
     const requests = mempool.take({ countMax: blockRequestsMax, bytesMax: blockBytesMax })
     const requestsRoot = asDigest(toHex(merkleRoot(requests.map(request => request.bytes))))
     const nowMs = clock.nowMs()
@@ -383,7 +384,7 @@ export function makeDriver(options: DriverOptions): Driver {
       await outbox.drained()
       if (blocksSinceCheckpoint > 0) await storage.write([{ type: 'checkpoint', ...ledger.checkpoint() }])
     },
-    submit: (request, signal) => intake.submit(request, signal),
+    submit: (request, timeoutMs) => intake.submit(request, timeoutMs),
     view() {
       const now = replica.view()
       const role = self === null ? 'observer' : now?.primary === self ? 'primary' : 'validator'

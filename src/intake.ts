@@ -4,7 +4,7 @@
 import type { Mempool } from './mempool.ts'
 import type { Request } from './model/block.ts'
 import { EmrmError } from './model/errors.ts'
-import type { PeerId, RequestId, Verified } from './model/ids.ts'
+import type { PeerId, RequestId, Timestamp, Verified } from './model/ids.ts'
 import type { RequestResult } from './model/operations.ts'
 import { type Clock, type GossipVerdict, type Log, type Network, TOPICS } from './ports.ts'
 import { makeRequestBatcher, unwrapFromGossip, wrapForGossip } from './roads.ts'
@@ -24,22 +24,26 @@ type Options = {
   readonly log: Log
   readonly isExecuted: (id: RequestId) => boolean
   /** Block time as far as this peer can tell, ms. */
-  readonly blockTime: () => number
+  readonly blockTime: () => Timestamp
   /** The mempool may have become empty or stopped being so. */
   readonly onChange: () => void
 }
 
 export type Intake = {
-  /** Rejects with `mempool-full`, `client-limit`, `request-stale`, `peer-stopping` or the signal's reason. */
-  submit(request: Verified<Request>, signal: AbortSignal): Promise<RequestResult>
+  /** Rejects with `mempool-full`, `client-limit`, `request-stale`, `replayed`, `request-timeout`, `peer-stopping`. */
+  submit(request: Verified<Request>, timeoutMs: number): Promise<RequestResult>
   /** Tells the clients, and forgets the requests. */
-  settle(results: readonly RequestResult[], blockTime: number): void
+  settle(results: readonly RequestResult[], blockTime: Timestamp): void
   /** Called now and then. */
   repeat(): void
   stop(): void
 }
 
-type Waiter = { readonly resolve: (result: RequestResult) => void; readonly reject: (error: unknown) => void }
+type Waiter = {
+  readonly resolve: (result: RequestResult) => void
+  readonly reject: (error: unknown) => void
+  readonly untilMs: number
+}
 
 export function makeIntake(options: Options): Intake {
   const { mempool, network, verifier, clock, log } = options
@@ -76,28 +80,28 @@ export function makeIntake(options: Options): Intake {
     }
   })
 
-  const forget = (id: RequestId, waiter: Waiter): void => {
-    const left = waiters.get(id)?.filter(other => other !== waiter) ?? []
-    if (left.length === 0) waiters.delete(id)
-    else waiters.set(id, left)
+  /** One sweep for all: a timer for each of thousands of requests would cost more than the requests. */
+  const giveUp = (): void => {
+    const nowMs = clock.nowMs()
+    for (const [id, waiting] of waiters) {
+      const left = waiting.filter(waiter => waiter.untilMs > nowMs)
+      if (left.length === waiting.length) continue
+      for (const waiter of waiting) if (waiter.untilMs <= nowMs) waiter.reject(timedOut(id))
+      if (left.length === 0) waiters.delete(id)
+      else waiters.set(id, left)
+    }
   }
 
   return {
-    submit(request, signal) {
+    submit(request, timeoutMs) {
       return new Promise((resolve, reject) => {
-        signal.throwIfAborted()
         if (options.isExecuted(request.id))
           throw new EmrmError('replayed', 'this request was executed before; sign a new one', { request: request.id })
         const added = mempool.add(request, options.blockTime())
         const refusal = REFUSALS[added]
-        if (refusal !== null) throw new EmrmError(refusal.code, refusal.message)
-        const waiter = { resolve, reject }
+        if (refusal !== null) throw new EmrmError(refusal.code, refusal.message, { request: request.id })
+        const waiter = { resolve, reject, untilMs: clock.nowMs() + timeoutMs }
         waiters.set(request.id, [...(waiters.get(request.id) ?? []), waiter])
-        const onAbort = (): void => {
-          forget(request.id, waiter)
-          reject(signal.reason)
-        }
-        signal.addEventListener('abort', onAbort, { once: true })
         if (added === 'added') batcher.add(request)
         options.onChange()
       })
@@ -111,6 +115,7 @@ export function makeIntake(options: Options): Intake {
       }
     },
     repeat() {
+      giveUp()
       if (mempool.size === 0 || clock.nowMs() - repeatedMs < REPEAT_MS) return
       repeatedMs = clock.nowMs()
       mempool.expire(options.blockTime())
@@ -127,6 +132,13 @@ export function makeIntake(options: Options): Intake {
     },
   }
 }
+
+const timedOut = (request: RequestId): EmrmError =>
+  new EmrmError(
+    'request-timeout',
+    'no decision in time; the request may still be executed: look it up with "emrm tx" before you sign it again',
+    { request },
+  )
 
 const REFUSALS: Record<ReturnType<Mempool['add']>, { readonly code: string; readonly message: string } | null> = {
   added: null,

@@ -1,0 +1,223 @@
+// COMPOSITION ROOT: one peer built once, complete, in order: store → ledger → guard → network → driver → records; then started. It holds no
+// rule; it knows every adapter, and nobody else does. Not here: settings (config.ts), HTTP (api), the loop (driver.ts).
+
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { openFileVault } from './adapters/file-vault.ts'
+import { openLevelStorage } from './adapters/level-storage.ts'
+import { makeLibp2pNetwork } from './adapters/libp2p-network.ts'
+import { makeLog, systemClock } from './adapters/node-system.ts'
+import { openSignGuard, saveSignGuard } from './adapters/sign-guard.ts'
+import type { PeerHandle, PeerStatus, TransactionView } from './api/peer-handle.ts'
+import type { PeerConfig, PeerKeys } from './config.ts'
+import { type Driver, makeDriver } from './driver.ts'
+import { Mempool } from './mempool.ts'
+import { EmrmError } from './model/errors.ts'
+import { identifierOf, toHex } from './model/hash.ts'
+import { asHeight, asTimestamp, type BlockId, type Height, type PeerId, type RequestId } from './model/ids.ts'
+import { inclusionProof } from './model/merkle.ts'
+import type { Operation, RequestResult } from './model/operations.ts'
+import { openChain } from './open-chain.ts'
+import type { Log, StoredBlock } from './ports.ts'
+import { openRecordDesk } from './record-desk.ts'
+import { verifyHome } from './verify-home.ts'
+import { VERSION } from './version.ts'
+import { genesisCommittee } from './wire/codec.ts'
+import { makeRequest, makeVerifier } from './wire/verify.ts'
+
+/** How long a client waits for a decision. */
+const SUBMIT_TIMEOUT_MS = 60_000
+/** rho <= D0/4 (consensus.md §1.6). */
+const RESENDS_PER_TIMEOUT = 4
+
+export type RunningPeer = {
+  readonly peer: PeerHandle
+  readonly log: Log
+  /** Rejects when the peer cannot go on: the disk failed, or its state diverged. Never resolves. */
+  readonly failed: Promise<never>
+}
+
+/** Throws EmrmError `home-in-use`, `listen-failed`, `state-diverged`, `block-corrupt`, `vote-log-corrupt`, `store-corrupt`, … */
+export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<RunningPeer> {
+  const log = makeLog({ level: config.logLevel })
+  const clock = systemClock
+  const { genesis, chainId } = config
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
+  const storage = await openLevelStorage(join(config.dataDir, 'chain'))
+  // What was opened is closed again when a later step fails: the next start must not find the home locked by this one.
+  const closing: (() => Promise<void>)[] = [() => storage.close()]
+  const closeAll = async (): Promise<void> => {
+    for (const close of closing.splice(0).reverse()) await close()
+  }
+  try {
+    for (const problem of storage.problems) log.error('store-problem', problem)
+    const chain = { genesis, chainId, committee: genesisCommittee(genesis) }
+    const { ledger, headCertificate } = await openChain(storage, chain, log)
+    const { views } = ledger
+    const restored = await storage.loadVotes()
+    const guardFile = join(config.paths.home, 'guard.json')
+    const guard = await openSignGuard(guardFile, ledger.head().height === 0 && restored.length === 0)
+    const registered = (): ReadonlySet<PeerId> => new Set(views.institutions().map(({ peerId }) => peerId))
+
+    const network = await makeLibp2pNetwork({
+      seed: keys.institution.seed(),
+      swarmKey: config.swarmKey,
+      listen: config.listen,
+      announce: config.announce,
+      bootstrap: config.peers,
+      admitted: registered(),
+      mdns: config.mdns,
+      peerStoreDir: join(config.dataDir, 'peers'),
+      log,
+    })
+    closing.push(() => network.stop())
+    const mempool = new Mempool()
+    const verifier = makeVerifier({ chainId, committeeAt: height => ledger.committeeAt(height) })
+    const { promise: failed, reject: fail } = Promise.withResolvers<never>()
+    failed.catch(() => {})
+    const nextBlocks: (() => void)[] = []
+    const { viewTimeoutMs, viewTimeoutMaxMs } = views.parameters()
+
+    const driver = makeDriver({
+      chainId,
+      ledger,
+      mempool,
+      storage,
+      network,
+      verifier,
+      signer: keys.institution,
+      clock,
+      log,
+      headCertificate,
+      restored,
+      signFrom: guard.signFrom,
+      onSignFrom: signFrom => saveSignGuard(guardFile, { signFrom }),
+      pacemaker: { viewTimeoutMs, viewTimeoutMaxMs, resendMs: Math.floor(viewTimeoutMs / RESENDS_PER_TIMEOUT) },
+      onExecuted: block => {
+        if (block.requests.some(({ operation }) => operation.type.startsWith('institution.')))
+          network.admit(registered())
+        for (const wake of nextBlocks.splice(0)) wake()
+      },
+      onFatal: error => {
+        log.error('peer-failed', { code: error instanceof EmrmError ? error.code : 'bug', reason: String(error) })
+        fail(error)
+      },
+    })
+
+    const submit = async (bytes: Uint8Array): Promise<RequestResult> => {
+      const checked = verifier.request(bytes)
+      if (checked.type !== 'ok')
+        throw new EmrmError(
+          'request-invalid',
+          `the request is refused (${checked.type === 'fault' ? checked.reason : checked.type}); sign it again for this network`,
+          {
+            reason: checked.type === 'fault' ? checked.reason : checked.type,
+          },
+        )
+      return driver.submit(checked.value, SUBMIT_TIMEOUT_MS)
+    }
+    const submitAsInstitution = (operation: Operation): Promise<RequestResult> => {
+      const { publicKey } = keys.institution
+      const timestamp = asTimestamp(clock.nowMs())
+      const sign = (bytes: Uint8Array): Uint8Array => keys.institution.sign(bytes)
+      return submit(makeRequest({ network: chainId, operation, timestamp, scheme: 1, publicKey, sign }).bytes)
+    }
+
+    const vault = await openFileVault(config.vaultDir)
+    const desk = await openRecordDesk({
+      config,
+      keys,
+      ledger,
+      network,
+      vault,
+      clock,
+      log,
+      staleMs: () => driver.staleMs(),
+      nextBlock: () => new Promise<void>(resolve => nextBlocks.push(resolve)),
+      submitAsInstitution,
+    })
+    closing.push(() => desk.stop())
+
+    await network.start()
+    driver.start()
+    closing.push(() => driver.stop())
+    log.info('started', { peer: network.self, height: ledger.head().height, version: VERSION })
+
+    const peer: PeerHandle = {
+      genesis,
+      chainId,
+      views,
+      status: () =>
+        statusOf({ config, driver, ledger, mempool, network, institution: identifierOf(keys.institution.publicKey) }),
+      connections: () => network.connections(),
+      block: ref => blockOf(storage, ref),
+      transaction: id => transactionOf(storage, id),
+      submit,
+      submitAsInstitution,
+      addRecord: (source, options) => desk.addRecord(source, options),
+      release: (grant, recipientKey) => desk.release(grant, recipientKey),
+      ciphertext: (record, grant, fromPiece) => desk.ciphertext(record, grant, fromPiece),
+      verify: onProgress => verifyHome({ storage, vault, ...chain, onProgress: onProgress ?? (() => {}) }),
+      stop: closeAll,
+    }
+    return { peer, log, failed }
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+}
+
+type StorageReader = Pick<Awaited<ReturnType<typeof openLevelStorage>>, 'blockAt' | 'heightOf' | 'requestAt'>
+
+async function blockOf(storage: StorageReader, ref: Height | BlockId): Promise<StoredBlock | null> {
+  const height = typeof ref === 'number' ? ref : await storage.heightOf(ref)
+  return height === null ? null : storage.blockAt(height)
+}
+
+/** P-12: a request with the Merkle proof that it stands in its block. */
+async function transactionOf(storage: StorageReader, id: RequestId): Promise<TransactionView | null> {
+  const place = await storage.requestAt(id)
+  const stored = place === null ? null : await storage.blockAt(place.height)
+  const request = place === null ? undefined : stored?.block.requests[place.index]
+  const outcome = place === null ? undefined : stored?.outcomes[place.index]
+  if (place === null || stored === null || request === undefined || outcome === undefined) return null
+  const leaves = stored.block.requests.map(({ bytes }) => bytes)
+  return {
+    request,
+    height: place.height,
+    block: stored.block.id,
+    index: place.index,
+    outcome,
+    proof: inclusionProof(leaves, place.index).map(toHex),
+    requestCount: leaves.length,
+    requestsRoot: stored.block.header.requestsRoot,
+  }
+}
+
+function statusOf(parts: {
+  readonly config: PeerConfig
+  readonly driver: Driver
+  readonly ledger: Parameters<typeof openRecordDesk>[0]['ledger']
+  readonly mempool: Mempool
+  readonly network: Parameters<typeof openRecordDesk>[0]['network']
+  readonly institution: PeerStatus['institution']['id']
+}): PeerStatus {
+  const { config, driver, ledger, mempool, network } = parts
+  const head = ledger.head()
+  const { view, primary, role } = driver.view()
+  const leader = ledger.committeeAt(asHeight(head.height + 1))?.validators[primary]
+  return {
+    peerId: network.self,
+    institution: { id: parts.institution, name: config.name },
+    network: { name: config.genesis.network, chainId: config.chainId },
+    height: head.height,
+    head: head.id,
+    view,
+    primary: leader === undefined ? null : { index: primary, peerId: leader.peerId, name: leader.name },
+    role,
+    peers: network.connections(),
+    mempool: { requests: mempool.size, bytes: mempool.bytes },
+    stateDigest: ledger.stateRoot(),
+    version: VERSION,
+  }
+}

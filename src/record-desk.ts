@@ -1,0 +1,216 @@
+// Where records meet the rest of the peer: the parts of records/ put together with the ledger, the network and the hospital's rules.
+// Composition for peer.ts, which starts and stops it. Not here: what each part does (records/, enforcer/).
+
+import { readFile } from 'node:fs/promises'
+import type { AddedRecord, AddRecordOptions, Release } from './api/peer-handle.ts'
+import type { PeerConfig, PeerKeys } from './config.ts'
+import { enforce, localMinuteOfDay } from './enforcer/enforce.ts'
+import { NO_RULES, parseRules, type Rules } from './enforcer/rules.ts'
+import type { Ledger } from './ledger/ledger.ts'
+import { standing } from './ledger/standing.ts'
+import { EmrmError } from './model/errors.ts'
+import { identifierOf } from './model/hash.ts'
+import type { Identifier, RecordId, RequestId } from './model/ids.ts'
+import type { Operation, RequestResult } from './model/operations.ts'
+import { type Clock, type Log, type Network, PROTOCOLS } from './ports.ts'
+import { collectShares } from './records/collect.ts'
+import { Depositor } from './records/deposit.ts'
+import { DepositReceiver } from './records/deposit-receiver.ts'
+import { prepareRecord } from './records/intake.ts'
+import type { LedgerView, RecordFacts } from './records/ledger-view.ts'
+import { PieceServer } from './records/piece-server.ts'
+import { fetchPieces } from './records/piece-source.ts'
+import { ShareServer } from './records/share-server.ts'
+import type { Vault } from './records/vault.ts'
+import { verifySignature } from './wire/verify.ts'
+
+/** How long `record add` waits for 2f+1 validators to sign for their shares. */
+const AVAILABLE_TIMEOUT_MS = 60_000
+const DELIVER_AGAIN_MS = 1_000
+/** Boxes and copies that others still lack are sent again so often, and when a peer connects. */
+const DEPOSIT_AGAIN_MS = 30_000
+const CONNECTED_SETTLE_MS = 2_000
+const RELEASE_TIMEOUT_MS = 60_000
+
+export type RecordDeskOptions = {
+  readonly config: PeerConfig
+  readonly keys: PeerKeys
+  readonly ledger: Ledger
+  readonly network: Network
+  readonly vault: Vault
+  readonly clock: Clock
+  readonly log: Log
+  readonly staleMs: () => number
+  /** Resolves when the next block was executed. */
+  readonly nextBlock: () => Promise<void>
+  readonly submitAsInstitution: (operation: Operation) => Promise<RequestResult>
+}
+
+export type RecordDesk = {
+  addRecord(source: AsyncIterable<Uint8Array>, options: AddRecordOptions): Promise<AddedRecord>
+  release(grant: RequestId, recipient: Uint8Array): Promise<Release>
+  ciphertext(record: RecordId, grant: RequestId, from: number): AsyncIterable<Uint8Array>
+  stop(): Promise<void>
+}
+
+/** Sets the handlers of the record protocols, so before the network starts. Throws EmrmError `rules-invalid`. */
+export async function openRecordDesk(options: RecordDeskOptions): Promise<RecordDesk> {
+  const { config, keys, network, vault, clock, log, nextBlock } = options
+  const ledger = ledgerView(options.ledger)
+  const self: Identifier = identifierOf(keys.institution.publicKey)
+  const rules = await loadRules(config.rulesFile)
+  const sealKey = keys.seal
+  const { chainId, replicas } = config
+  const stopping = new AbortController()
+
+  const receiver = new DepositReceiver({
+    ...{ vault, ledger, sealKey, chainId, nextBlock, clock, log },
+    sign: bytes => keys.institution.sign(bytes),
+  })
+  const depositor = new Depositor({
+    vault,
+    ledger,
+    network,
+    local: receiver,
+    verifySignature,
+    chainId,
+    self,
+    replicas,
+    clock,
+    log,
+  })
+  const shareServer = new ShareServer({
+    ...{ vault, ledger, sealKey, nextBlock, clock, log },
+    freshness: options.staleMs,
+    enforce: (grant, { kind, confidentiality }) =>
+      enforce(rules, grant, { kind, confidentiality, minuteOfDay: localMinuteOfDay(clock.nowMs()) }),
+  })
+  const pieceServer = new PieceServer({ vault, ledger, replicas, clock, log })
+  network.onRequest(PROTOCOLS.deposit, (request, from) => receiver.handle(request, from))
+  network.onRequest(PROTOCOLS.share, (request, from) => shareServer.handle(request, from))
+  network.onRequest(PROTOCOLS.pieces, (request, from) => pieceServer.handle(request, from))
+
+  let cancelDeposits: () => void = () => {}
+  const depositLater = (afterMs: number): void => {
+    cancelDeposits()
+    cancelDeposits = clock.after(afterMs, () => {
+      depositor
+        .depositMissing(stopping.signal)
+        .catch(error => log.warn('deposit-failed', { reason: error instanceof EmrmError ? error.code : String(error) }))
+        .finally(() => {
+          if (!stopping.signal.aborted) depositLater(DEPOSIT_AGAIN_MS)
+        })
+    })
+  }
+  network.onPeer((_peer, event) => {
+    if (event === 'connected' && !stopping.signal.aborted) depositLater(CONNECTED_SETTLE_MS)
+  })
+
+  async function register(operation: Operation & { readonly record: RecordId }): Promise<RequestResult> {
+    const result = await options.submitAsInstitution(operation)
+    if (result.outcome.type === 'done') return result
+    // Never registered: what was encrypted is of no use to anyone.
+    await vault.remove(operation.record)
+    const reason = 'reason' in result.outcome ? result.outcome.reason : result.outcome.type
+    throw new EmrmError(reason, `the chain refused the record (${reason}); nothing was kept of it`, {
+      record: operation.record,
+    })
+  }
+
+  async function deliver(record: RecordId): Promise<void> {
+    const until = clock.nowMs() + AVAILABLE_TIMEOUT_MS
+    for (;;) {
+      const { isAvailable, acknowledged, needed } = await depositor.deliver(record, stopping.signal)
+      if (isAvailable) return
+      if (clock.nowMs() > until || stopping.signal.aborted)
+        throw new EmrmError(
+          'record-not-available',
+          `the record is registered, but only ${acknowledged} of ${needed} validators have signed for their shares; this peer goes on trying: see "emrm record show"`,
+          { record, acknowledged, needed },
+        )
+      await pause(clock, DELIVER_AGAIN_MS)
+    }
+  }
+
+  return {
+    async addRecord(source, { onProgress, signal, ...wanted }) {
+      const prepared = await prepareRecord({
+        ...wanted,
+        ...{ vault, ledger, source, custodian: self, twinOf: null },
+        onProgress: bytes => onProgress?.('encrypted', bytes),
+        ...(signal === undefined ? {} : { signal }),
+      })
+      const { record } = prepared.operation
+      const { height } = await register(prepared.operation)
+      onProgress?.('registered', prepared.plainSize)
+      await deliver(record)
+      onProgress?.('available', prepared.plainSize)
+      const copies = await depositor.replicate(record, stopping.signal)
+      log.info('record-added', { record, height, size: prepared.plainSize, copies })
+      return { record, height, size: prepared.plainSize }
+    },
+    async release(grant, recipient) {
+      const found = ledger.grant(grant)
+      const entry = found === null ? null : ledger.record(found.record)
+      if (entry === null)
+        throw new EmrmError('grant-unknown', 'there is no such grant; ask for access first', { grant })
+      const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(RELEASE_TIMEOUT_MS)])
+      const { shares, refusals } = await collectShares(
+        { ledger, network, local: shareServer, clock },
+        { entry, grant, recipient, signal },
+      )
+      return {
+        shares,
+        refusals: refusals.map(({ institution, reason, detail }) => ({
+          institution,
+          reason,
+          ...(detail === '' ? {} : { detail }),
+        })),
+      }
+    },
+    async *ciphertext(record, grant, from) {
+      const entry = ledger.record(record)
+      const found = ledger.grant(grant)
+      if (entry === null || found === null || found.record !== record)
+        throw new EmrmError('grant-unknown', 'there is no such grant for this record; ask for access first', { grant })
+      yield* fetchPieces(
+        { vault, ledger, network, replicas, clock, log },
+        { entry, grant, from, signal: stopping.signal },
+      )
+    },
+    async stop() {
+      stopping.abort()
+      cancelDeposits()
+    },
+  }
+}
+
+/** What records see of the ledger, at its head. */
+function ledgerView(ledger: Ledger): LedgerView {
+  const { views } = ledger
+  return {
+    head: () => ledger.head(),
+    parameters: () => views.parameters(),
+    institutions: () => views.institutions(),
+    committeeAt: height => ledger.committeeAt(height),
+    record: (id): RecordFacts | null => views.record(id),
+    grant: id => views.grant(id),
+    standing: grant => standing(views, grant),
+  }
+}
+
+async function loadRules(file: string | null): Promise<Rules> {
+  if (file === null) return NO_RULES
+  try {
+    return parseRules(JSON.parse(await readFile(file, 'utf8')))
+  } catch (error) {
+    if (error instanceof EmrmError) throw error
+    throw new EmrmError(
+      'rules-invalid',
+      `${file} cannot be read as JSON; mend it, or take "rules" out of config.json`,
+      { file },
+    )
+  }
+}
+
+const pause = (clock: Clock, ms: number): Promise<void> => new Promise(resolve => void clock.after(ms, resolve))
