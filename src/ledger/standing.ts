@@ -11,11 +11,15 @@ export function standing(views: Views, grant: Grant): DenialReason | null {
   const held = views.record(grant.record)
   const rules = rulesOf(grant.rulesVersion)
   if (held === null || rules === null) return 'no-policy'
-  // An anonymous share was asked for under the original's id.
-  const record = grant.variant === 'deidentified' ? (held.twinOf ?? grant.record) : grant.record
   const { requester, role, purpose, right } = grant
-  const question = questionOf(views.store, requester, { record, role, purpose, right }, views.head().timestamp)
-  const decision = grant.basis === 'emergency' ? rules.decideEmergency(question) : rules.decide(question)
-  if (decision.type === 'deny') return decision.reason
-  return decision.record === grant.record ? null : 'no-policy'
+  // A twin was asked for under its own id, or came in place of its original; either question may still be answered with it.
+  const asked = held.twinOf === null ? [held.record] : [held.twinOf, held.record]
+  let reason: DenialReason = 'no-policy'
+  for (const record of asked) {
+    const question = questionOf(views.store, requester, { record, role, purpose, right }, views.head().timestamp)
+    const decision = grant.basis === 'emergency' ? rules.decideEmergency(question) : rules.decide(question)
+    if (decision.type === 'grant' && decision.record === grant.record) return null
+    if (decision.type === 'deny') reason = decision.reason
+  }
+  return reason
 }
