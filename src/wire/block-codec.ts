@@ -36,8 +36,8 @@ const header: Shape<BlockHeader> = tuple<BlockHeader>({
   rulesVersion: uint(),
 })
 
-/** Requests that were seen before, by the leaf hash of their bytes (hexadecimal): equal hash, equal bytes. */
-export type KnownRequests = (leaf: string) => Request | undefined
+/** Requests that were seen before, by the leaf hash of their bytes: equal hash, equal bytes. */
+export type KnownRequests = (leaf: Uint8Array) => Request | undefined
 
 /** Bytes whose SHA-256 is the block's id. */
 export const encodeHeader = (value: BlockHeader): Uint8Array => encode(header.write(value))
@@ -74,7 +74,7 @@ export function decodeBlock(bytes: Uint8Array, known: KnownRequests = () => unde
     must(toHex(rootOfLeafHashes(leaves)) === value.requestsRoot, 'requests-root')
     const requests = views.map((view, i) => {
       const leaf = leaves[i] as Uint8Array
-      const request = known(toHex(leaf)) ?? decodeRequest(view)
+      const request = known(leaf) ?? decodeRequest(view)
       leafHashes.set(request, leaf)
       return request
     })

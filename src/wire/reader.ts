@@ -25,6 +25,11 @@ export class Reader {
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
+  /** How many bytes were read. */
+  get position(): number {
+    return this.#at
+  }
+
   /** Throws WireFault unless everything was read. */
   finish(): void {
     must(this.#at === this.#bytes.length, 'trailing-bytes')

@@ -6,7 +6,7 @@
 
 import type { Block, Request } from '../model/block.ts'
 import type { Committee } from '../model/committee.ts'
-import { digestOf, identifierOf, toHex } from '../model/hash.ts'
+import { digestOf, identifierOf } from '../model/hash.ts'
 import { type Digest, type Height, previousHeight, type ValidatorIndex, type Verified } from '../model/ids.ts'
 import { leafHash } from '../model/merkle.ts'
 import type {
@@ -63,12 +63,14 @@ export function makeVerifier(options: {
 }): Verifier {
   const { chainId, committeeAt } = options
   const requests = new Recent<Verified<Request>>(REQUEST_CACHE_BYTES)
+  const provenRequests = new WeakSet<Request>()
   const signatures = new Recent<string>(SIGNATURE_CACHE)
+  const knownRequest = (leaf: Uint8Array): Verified<Request> | undefined => requests.get(textOf(leaf))
 
   return {
     request: bytes => guarded(() => checkRequestBytes(bytes)),
-    message: bytes => guarded(() => checkMessage(decodeMessage(bytes, leaf => requests.get(leaf)))),
-    body: bytes => guarded(() => checkBody({ type: 'BODY', block: decodeBlock(bytes, leaf => requests.get(leaf)) })),
+    message: bytes => guarded(() => checkMessage(decodeMessage(bytes, knownRequest))),
+    body: bytes => guarded(() => checkBody({ type: 'BODY', block: decodeBlock(bytes, knownRequest) })),
     decided: (block, certificate) => guarded(() => checkDecided({ type: 'DECIDED', block, certificate })),
   }
 
@@ -76,8 +78,8 @@ export function makeVerifier(options: {
 
   function checkRequestBytes(bytes: Uint8Array): Checked<Request> {
     if (bytes.length > REQUEST_BYTES_MAX) return fault('too-large')
-    const leaf = toHex(leafHash(bytes))
-    const known = requests.get(leaf)
+    const leaf = leafHash(bytes)
+    const known = knownRequest(leaf)
     if (known !== undefined) return { type: 'ok', value: known }
     const request = decodeRequest(bytes)
     const reason = lieOfRequest(request)
@@ -93,9 +95,10 @@ export function makeVerifier(options: {
   }
 
   /** With bytes of its own: a view (which a Buffer's `slice` is) would keep the whole block or batch alive for one request. */
-  function remember(leaf: string, request: Request): Verified<Request> {
+  function remember(leaf: Uint8Array, request: Request): Verified<Request> {
     const kept = { ...request, bytes: new Uint8Array(request.bytes) } as Verified<Request>
-    requests.set(leaf, kept, kept.bytes.length)
+    requests.set(textOf(leaf), kept, kept.bytes.length)
+    provenRequests.add(kept)
     return kept
   }
 
@@ -103,8 +106,10 @@ export function makeVerifier(options: {
   function lieOfBlock(block: Block): string | null {
     if (block.header.chainId !== chainId) return 'wrong-chain'
     for (const request of block.requests) {
-      const leaf = toHex(leafOf(request))
-      if (requests.get(leaf) !== undefined) continue
+      // Decoding gave back the very object that was verified, unless the block was decoded before that.
+      if (provenRequests.has(request)) continue
+      const leaf = leafOf(request)
+      if (knownRequest(leaf) !== undefined) continue
       const reason = lieOfRequest(request)
       if (reason !== null) return reason
       remember(leaf, request)
@@ -266,7 +271,7 @@ export function makeVerifier(options: {
   /** Caller checked that the sender is in the committee. */
   function holds(committee: Committee, by: Signed, signed: Uint8Array, digest: Digest = digestOf(signed)): boolean {
     const { publicKey } = committee.validators[by.sender] as Committee['validators'][number]
-    const key = Buffer.from(by.signature.buffer, by.signature.byteOffset, by.signature.length).toString('latin1')
+    const key = textOf(by.signature)
     const proven = digest + publicKey
     if (signatures.get(key) === proven) return true
     if (!verifySignature(publicKey, signed, by.signature)) return false
@@ -278,6 +283,10 @@ export function makeVerifier(options: {
 /** The attached certificate's votes are not covered by the VIEW-CHANGE's signature; its view and id are. */
 const isSignedLie = (reason: string): boolean =>
   !reason.startsWith('certificate-') || reason === 'certificate-not-below-view'
+
+/** A key for a Map; one character for each byte. */
+const textOf = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
 
 const ok = <T extends object>(value: T): Checked<T> => ({ type: 'ok', value: value as Verified<T> })
 
