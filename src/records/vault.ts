@@ -1,5 +1,5 @@
 // The port of the off-chain store (P-33): ciphertext in checked pieces, and the small sealed things that belong to a record: this
-// validator's share box, the boxes that a custodian still has to deliver, the acknowledgements it got. Nothing in a vault is readable
+// validator's share box, the boxes that a custodian has to deliver, the acknowledgements it got. Nothing in a vault is readable
 // without the committee. Adapters: adapters/file-vault.ts and, for tests, adapters/memory-vault.ts. Not here: who may read (release.ts).
 
 import type { Digest, RecordId } from '../model/ids.ts'
@@ -13,12 +13,17 @@ export type VaultEntry = {
   readonly leaves: readonly Uint8Array[]
 }
 
-/** `share`: this peer's own box. `box-3`: to be delivered to validator 3. `ack-3`: what validator 3 answered. */
-export type ItemName = 'share' | `box-${number}` | `ack-${number}`
+/**
+ * `share`: this validator's own box. `deal`: a custodian's boxes for all validators. `acks`: what the validators answered.
+ * `copies`: a mark that further holders may still lack the ciphertext.
+ */
+export const ITEM_NAMES = ['share', 'deal', 'acks', 'copies'] as const
+export type ItemName = (typeof ITEM_NAMES)[number]
 
-export const ITEM_BYTES_MAX: number = 64 * 1024
+/** A deal for 200 validators has 300 KiB. */
+export const ITEM_BYTES_MAX: number = 1024 * 1024
 
-export const isItemName = (name: string): name is ItemName => /^(share|(box|ack)-(0|[1-9][0-9]{0,2}))$/.test(name)
+export const isItemName = (name: string): name is ItemName => (ITEM_NAMES as readonly string[]).includes(name)
 
 export type VaultFault =
   | { readonly type: 'piece'; readonly record: RecordId; readonly piece: number }

@@ -1,0 +1,297 @@
+// A consortium without a chain: n hospitals with vaults, doors and depositors, a ledger that says what the test wrote into it, a network in
+// memory on which peers can be away, silent or lying, and a clock that moves only when everybody waits.
+
+import { makeMemoryVault } from '../../src/adapters/memory-vault.ts'
+import { createSigningKey, type SigningKey } from '../../src/identity/keystore.ts'
+import { type Committee, makeCommittee } from '../../src/model/committee.ts'
+import { EmrmError } from '../../src/model/errors.ts'
+import { digestOf, toHex } from '../../src/model/hash.ts'
+import {
+  asHeight,
+  asTimestamp,
+  type Digest,
+  type Identifier,
+  type PeerId,
+  type RecordId,
+  type RequestId,
+  type ValidatorIndex,
+} from '../../src/model/ids.ts'
+import type { ChainParameters, DenialReason, Grant, RecordRegister } from '../../src/model/operations.ts'
+import { type Clock, type Log, type Network, PROTOCOLS, type Protocol } from '../../src/ports.ts'
+import { Depositor } from '../../src/records/deposit.ts'
+import { DepositReceiver } from '../../src/records/deposit-receiver.ts'
+import { prepareRecord } from '../../src/records/intake.ts'
+import type { InstitutionFacts, LedgerView, RecordFacts } from '../../src/records/ledger-view.ts'
+import { PieceServer, type PieceServerOptions } from '../../src/records/piece-server.ts'
+import { createSealKey, type SealKey } from '../../src/records/seal.ts'
+import { type HouseAnswer, ShareServer } from '../../src/records/share-server.ts'
+import type { Vault } from '../../src/records/vault.ts'
+import { verifySignature } from '../../src/wire/verify.ts'
+import { chunked, fill, newIdentifier } from './support.ts'
+
+export const START = 1_800_000_000_000
+/** A signal that nobody aborts. */
+export const never: AbortSignal = new AbortController().signal
+
+export type Hospital = {
+  readonly key: SigningKey
+  readonly sealKey: SealKey
+  readonly facts: InstitutionFacts
+  readonly vault: Vault
+  readonly receiver: DepositReceiver
+  readonly depositor: Depositor
+  readonly shares: ShareServer
+  readonly pieces: PieceServer
+  readonly network: Pick<Network, 'self' | 'request'>
+  /** What it logged: event names. */
+  readonly events: string[]
+  freshness: number
+  house: HouseAnswer
+}
+
+type Liar = (frames: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>
+
+export type World = {
+  readonly hospitals: readonly Hospital[]
+  readonly ledger: LedgerView
+  readonly clock: ManualClock
+  readonly chainId: Digest
+  readonly records: Map<RecordId, RecordFacts>
+  readonly grants: Map<RequestId, Grant>
+  /** Reason with which the ladder would deny now. */
+  readonly fallen: Map<RequestId, DenialReason>
+  /** Peers that cannot be reached. */
+  readonly away: Set<PeerId>
+  /** Peers that take a request and never answer. */
+  readonly silent: Set<PeerId>
+  /** Rewrites a peer's answers on one protocol. */
+  readonly liars: Map<string, Liar>
+  readonly asked: { readonly to: PeerId; readonly protocol: Protocol }[]
+  blockTime: number
+  parameters: ChainParameters
+  /** All of a deposit but the delivery. */
+  add(hospital: Hospital, bytes: Uint8Array, owner?: Identifier): Promise<RecordFacts>
+  register(operation: RecordRegister): RecordFacts
+  grant(record: RecordFacts, to: Hospital, recipient: SealKey): Grant
+  nextBlock(): void
+}
+
+export async function makeWorld(n: number, options: { readonly replicas?: number } = {}): Promise<World> {
+  const replicas = options.replicas ?? 1
+  const chainId = digestOf(fill(4)) as Digest
+  const clock = new ManualClock(START)
+  const waiting: (() => void)[] = []
+  const handlers = new Map<
+    PeerId,
+    Record<string, (request: AsyncIterable<Uint8Array>, from: PeerId) => AsyncIterable<Uint8Array>>
+  >()
+  const keys = Array.from({ length: n }, () => ({ key: createSigningKey(), sealKey: createSealKey() }))
+  const institutions = keys.map(
+    ({ key, sealKey }, i): InstitutionFacts => ({
+      id: key.identifier,
+      name: `hospital-${i + 1}`,
+      publicKey: key.publicKey,
+      peerId: `peer-${i + 1}` as PeerId,
+      sealKey: sealKey.publicKey,
+      removed: false,
+    }),
+  )
+  const committee = committeeOf(institutions)
+
+  const world: Omit<World, 'hospitals' | 'ledger'> & { hospitals: Hospital[]; ledger: LedgerView } = {
+    hospitals: [],
+    ledger: {
+      head: () => ({ height: asHeight(5), timestamp: asTimestamp(world.blockTime) }),
+      parameters: () => world.parameters,
+      institutions: () => institutions,
+      committeeAt: () => committee,
+      record: id => world.records.get(id) ?? null,
+      grant: id => world.grants.get(id) ?? null,
+      standing: grant => world.fallen.get(grant.grant) ?? null,
+    },
+    clock,
+    chainId,
+    records: new Map(),
+    grants: new Map(),
+    fallen: new Map(),
+    away: new Set(),
+    silent: new Set(),
+    liars: new Map(),
+    asked: [],
+    blockTime: START,
+    parameters: { shareThreshold: committee.quorum.f + 1, stalenessMaxMs: 60_000 } as ChainParameters,
+    add: async (hospital, bytes, owner = newIdentifier()) => {
+      const { operation } = await prepareRecord({
+        vault: hospital.vault,
+        ledger: world.ledger,
+        source: chunked(bytes, 70_000),
+        owner,
+        custodian: hospital.facts.id,
+        kind: null,
+        confidentiality: 'N',
+        labels: [],
+        twinOf: null,
+      })
+      return world.register(operation)
+    },
+    register: ({ type: _, ...operation }) => {
+      const facts = { ...operation, height: 5, withdrawn: false }
+      world.records.set(facts.record, facts)
+      return facts
+    },
+    grant: (record, to, recipient) => {
+      const grant: Grant = {
+        grant: toHex(fill(32, world.grants.size + 100)) as RequestId,
+        record: record.record,
+        owner: record.owner,
+        requester: newIdentifier(),
+        institution: to.facts.id,
+        role: 'attending',
+        purpose: 'TREAT',
+        right: 'read',
+        variant: 'original',
+        recipient: digestOf(recipient.publicBytes),
+        height: 5,
+        time: asTimestamp(START),
+        expires: asTimestamp(START + 3_600_000),
+        basis: 'owner',
+        rulesVersion: 1,
+      }
+      world.grants.set(grant.grant, grant)
+      return grant
+    },
+    nextBlock: () => {
+      for (const wake of waiting.splice(0)) wake()
+    },
+  }
+
+  const networkOf = (self: PeerId): Pick<Network, 'self' | 'request'> => ({
+    self,
+    request: (to, protocol, frames, signal) => {
+      world.asked.push({ to, protocol })
+      return exchange(to, protocol, frames, self, signal)
+    },
+  })
+
+  async function* exchange(
+    to: PeerId,
+    protocol: Protocol,
+    frames: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+    from: PeerId,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array> {
+    if (to === from) throw new Error('a peer dialled itself')
+    const handler = handlers.get(to)?.[protocol]
+    if (world.away.has(to) || handler === undefined) throw new EmrmError('peer-unreachable', `${to} is away`)
+    if (world.silent.has(to)) return void (await abortOf(signal))
+    async function* request(): AsyncGenerator<Uint8Array> {
+      yield* frames
+    }
+    const honest = handler(request(), from)
+    const answer = (world.liars.get(`${to} ${protocol}`)?.(honest) ?? honest)[Symbol.asyncIterator]()
+    try {
+      for (;;) {
+        const next = await Promise.race([answer.next(), abortOf(signal)])
+        if (next.done) return
+        yield next.value
+      }
+    } catch (error) {
+      throw signal.aborted ? error : new EmrmError('peer-refused', `${to} broke off`, {}, error)
+    }
+  }
+
+  world.hospitals = institutions.map((facts, i): Hospital => {
+    const { key, sealKey } = keys[i]!
+    const vault = makeMemoryVault()
+    const events: string[] = []
+    const note = (event: string): void => void events.push(event)
+    const log: Log = { debug: note, info: note, warn: note, error: note }
+    const network = networkOf(facts.peerId)
+    const nextBlock = (): Promise<void> => new Promise(resolve => waiting.push(resolve))
+    const common = { vault, ledger: world.ledger, clock, log, chainId, nextBlock, sealKey }
+    const receiver = new DepositReceiver({ ...common, sign: bytes => key.sign(bytes) })
+    const servers: PieceServerOptions = { vault, ledger: world.ledger, replicas, clock, log }
+    const hospital: Hospital = {
+      key,
+      sealKey,
+      facts,
+      vault,
+      receiver,
+      depositor: new Depositor({ ...common, network, local: receiver, verifySignature, self: facts.id, replicas }),
+      shares: new ShareServer({
+        ...common,
+        freshness: () => hospital.freshness,
+        enforce: () => hospital.house,
+      }),
+      pieces: new PieceServer(servers),
+      network,
+      events,
+      freshness: 0,
+      house: { type: 'release' },
+    }
+    handlers.set(facts.peerId, {
+      [PROTOCOLS.deposit]: (request, from) => hospital.receiver.handle(request, from),
+      [PROTOCOLS.share]: (request, from) => hospital.shares.handle(request, from),
+      [PROTOCOLS.pieces]: (request, from) => hospital.pieces.handle(request, from),
+    })
+    return hospital
+  })
+  return world
+}
+
+function committeeOf(institutions: readonly InstitutionFacts[]): Committee {
+  const validators = institutions.map(({ publicKey, peerId, name }, index) => ({
+    index: index as ValidatorIndex,
+    publicKey,
+    peerId,
+    name,
+  }))
+  return makeCommittee(validators, Math.floor((institutions.length - 1) / 3), 0, digestOf(fill(9)))
+}
+
+const abortOf = (signal: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => {
+    const fail = (): void => reject(signal.reason)
+    if (signal.aborted) fail()
+    else signal.addEventListener('abort', fail, { once: true })
+  })
+
+export class ManualClock implements Clock {
+  #now: number
+  readonly #timers = new Map<object, { readonly at: number; readonly callback: () => void }>()
+
+  constructor(now: number) {
+    this.#now = now
+  }
+
+  nowMs(): number {
+    return this.#now
+  }
+
+  after(ms: number, callback: () => void): () => void {
+    const timer = {}
+    this.#timers.set(timer, { at: this.#now + ms, callback })
+    return () => void this.#timers.delete(timer)
+  }
+
+  advance(ms: number): void {
+    this.#now += ms
+    for (const [timer, { at, callback }] of [...this.#timers].sort(([, a], [, b]) => a.at - b.at))
+      if (at <= this.#now && this.#timers.delete(timer)) callback()
+  }
+
+  /** Lets time pass, one timer at a time, but only while nothing else happens. */
+  async run<T>(work: Promise<T>): Promise<T> {
+    let isOver = false
+    const settled = work.finally(() => {
+      isOver = true
+    })
+    settled.catch(() => undefined)
+    while (!isOver) {
+      for (let i = 0; i < 200 && !isOver; i++) await new Promise(resolve => setImmediate(resolve))
+      const next = Math.min(...[...this.#timers.values()].map(({ at }) => at))
+      if (!isOver && Number.isFinite(next)) this.advance(next - this.#now)
+    }
+    return settled
+  }
+}
