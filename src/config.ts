@@ -10,7 +10,17 @@ import { EmrmError } from './model/errors.ts'
 import type { Genesis } from './model/genesis.ts'
 import type { Digest } from './model/ids.ts'
 import { type SealKey, sealKeyFromSeed } from './records/seal.ts'
-import { readJsonFile, readList, readObject, readOneOf, readText, readTextFile, readWhole, refuse } from './shape.ts'
+import {
+  readFlag,
+  readJsonFile,
+  readList,
+  readObject,
+  readOneOf,
+  readText,
+  readTextFile,
+  readWhole,
+  refuse,
+} from './shape.ts'
 import { chainIdOf, parseGenesis } from './wire/codec.ts'
 
 export const BASE_PORT = 9700
@@ -28,6 +38,10 @@ export type Settings = {
   readonly announce?: readonly string[]
   readonly api?: { readonly host?: string; readonly port?: number }
   readonly logLevel?: LogLevel
+  /** Also find peers of the private network by multicast DNS on this network segment. */
+  readonly mdns?: boolean
+  /** Further holders of each record's ciphertext beside this hospital; 2 when absent. All peers should agree. */
+  readonly replicas?: number
   /** Directories, relative to the home unless absolute. */
   readonly data?: string
   readonly vault?: string
@@ -60,6 +74,8 @@ export type PeerConfig = {
   readonly announce: readonly string[]
   readonly api: { readonly host: string; readonly port: number }
   readonly logLevel: LogLevel
+  readonly mdns: boolean
+  readonly replicas: number
   readonly dataDir: string
   readonly vaultDir: string
   readonly rulesFile: string | null
@@ -108,6 +124,8 @@ export async function loadConfig(
     announce: settings.announce ?? [],
     api: { host: settings.api?.host ?? '127.0.0.1', port: settings.api?.port ?? settings.basePort + 1 },
     logLevel: readLogLevel(env['EMRM_LOG_LEVEL']) ?? settings.logLevel ?? 'info',
+    mdns: settings.mdns ?? false,
+    replicas: settings.replicas ?? 2,
     dataDir: inHome(settings.data ?? 'data'),
     vaultDir: inHome(settings.vault ?? 'vault'),
     rulesFile: settings.rules === undefined ? null : inHome(settings.rules),
@@ -145,15 +163,26 @@ async function loadSettings(paths: HomePaths): Promise<Settings> {
   try {
     return parseSettings(await readJsonFile(paths.config), paths.config)
   } catch (error) {
-    if (error instanceof EmrmError && error.code === 'file-missing')
-      throw homeMissing(paths.home)
+    if (error instanceof EmrmError && error.code === 'file-missing') throw homeMissing(paths.home)
     throw error
   }
 }
 
 /** Throws EmrmError `config-invalid`; an unknown key is named, never ignored. */
 export function parseSettings(json: unknown, file: string): Settings {
-  const keys = ['name', 'basePort', 'listen?', 'announce?', 'api?', 'logLevel?', 'data?', 'vault?', 'rules?']
+  const keys = [
+    'name',
+    'basePort',
+    'listen?',
+    'announce?',
+    'api?',
+    'logLevel?',
+    'mdns?',
+    'replicas?',
+    'data?',
+    'vault?',
+    'rules?',
+  ]
   const object = readObject(json, file, keys)
   const given = <T>(key: string, read: (value: unknown, where: string) => T): T | undefined =>
     object[key] === undefined ? undefined : read(object[key], `${file}.${key}`)
@@ -166,6 +195,8 @@ export function parseSettings(json: unknown, file: string): Settings {
     announce: given('announce', addresses),
     api: given('api', readApi),
     logLevel: given('logLevel', (value, where) => readOneOf(value, where, LOG_LEVELS)),
+    mdns: given('mdns', readFlag),
+    replicas: given('replicas', (value, where) => readWhole(value, where, 0, 16)),
     data: given('data', readText),
     vault: given('vault', readText),
     rules: given('rules', readText),

@@ -53,6 +53,11 @@ export function readWhole(value: unknown, where: string, min: number, max: numbe
   return value
 }
 
+export function readFlag(value: unknown, where: string): boolean {
+  if (typeof value !== 'boolean') throw refuse(where, 'must be true or false')
+  return value
+}
+
 export function readList<T>(
   value: unknown,
   where: string,

@@ -5,7 +5,7 @@ import { CONFIDENTIALITIES, RIGHTS } from '../access/sets.ts'
 import { EmrmError } from '../model/errors.ts'
 import { type Identifier, isHexadecimal, type RecordId, type Timestamp } from '../model/ids.ts'
 import type { Grantee, PolicySet, Scope } from '../model/operations.ts'
-import { readList, readObject, readOneOf, readText, readWhole, refuse } from '../shape.ts'
+import { readFlag, readList, readObject, readOneOf, readText, readWhole, refuse } from '../shape.ts'
 import { PURPOSES_MAX } from '../wire/limits.ts'
 
 const FIELDS = [
@@ -27,7 +27,6 @@ const FIELDS = [
 export function decodePolicy(body: unknown): PolicySet {
   const fields = readObject(body, 'policy', FIELDS)
   const time = (key: string): Timestamp => readWhole(fields[key], `policy.${key}`, 0, 253_402_300_799_999) as Timestamp
-  if (typeof fields['anonymous'] !== 'boolean') throw refuse('policy.anonymous', 'must be true or false')
   const policy: PolicySet = {
     type: readOneOf(fields['type'], 'policy.type', ['policy.set']),
     owner: readIdentifier(fields['owner'], 'policy.owner'),
@@ -38,7 +37,7 @@ export function decodePolicy(body: unknown): PolicySet {
     rights: readList(fields['rights'], 'policy.rights', 2, (right, where) => readOneOf(right, where, RIGHTS)),
     from: time('from'),
     to: time('to'),
-    anonymous: fields['anonymous'],
+    anonymous: readFlag(fields['anonymous'], 'policy.anonymous'),
     labelCeiling: readOneOf(fields['labelCeiling'], 'policy.labelCeiling', CONFIDENTIALITIES),
     timestamp: time('timestamp'),
   }

@@ -4,6 +4,8 @@
 import { Command, CommanderError } from 'commander'
 
 import { EmrmError } from '../model/errors.ts'
+import { VERSION } from '../version.ts'
+import { addAccessCommands } from './access.ts'
 import { addAuditCommands } from './audit.ts'
 import { addDelegateCommands } from './delegates.ts'
 import { addNetworkCommands } from './network.ts'
@@ -13,7 +15,6 @@ import { addRecordCommands } from './records.ts'
 import { EXIT, type ExitCode, type Io, printError, type Session } from './session.ts'
 import { addStartCommand } from './start.ts'
 import { addUserCommands } from './users.ts'
-import { VERSION } from '../version.ts'
 
 /** `argv` without the executable and the script. Never throws for what the user did; resolves to the exit code. */
 export async function main(argv: readonly string[], io: Io): Promise<ExitCode> {
@@ -55,6 +56,7 @@ function makeProgram(session: Session): Command {
   addRecordCommands(session, program)
   addPolicyCommands(session, program)
   addDelegateCommands(session, program)
+  addAccessCommands(session, program)
   addAuditCommands(session, program)
   return program
 }

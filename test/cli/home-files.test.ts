@@ -45,6 +45,7 @@ test('settings of the wrong kind or out of range are refused', () => {
     { ...good, api: { tls: true } },
     { ...good, logLevel: 'loud' },
     { ...good, data: 7 },
+    { ...good, mdns: 'yes' },
   ]
   for (const json of bad)
     assert.equal(refusal(() => parseSettings(json, 'config.json')).code, 'config-invalid', JSON.stringify(json))

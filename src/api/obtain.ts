@@ -1,0 +1,132 @@
+// The whole of an access (P-47), from the user's side: a signed request, the decision on the chain, sealed shares, ciphertext pieces, a
+// verified plaintext in a file, and the receipt on the chain. The peer carries bytes; only this side, with the recipient key, can open them.
+// Not here: each step's insides (client/, the peer), flags (cli/access.ts).
+
+import type { AccessAttempt, Agent } from '../client/agent.ts'
+import { openRecord, type RecordClaim } from '../client/open.ts'
+import type { SigningKey } from '../identity/keystore.ts'
+import { EmrmError } from '../model/errors.ts'
+import { fromHex } from '../model/hash.ts'
+import type { Digest, RequestId } from '../model/ids.ts'
+import type { ChainParameters, Grant, Outcome } from '../model/operations.ts'
+import type { ReleasedShare } from '../records/shares.ts'
+import type { Api } from './client.ts'
+import { refusedError } from './operations.ts'
+
+export type Obtained =
+  | {
+      readonly decision: 'grant'
+      readonly grant: RequestId
+      readonly height: number
+      readonly record: string
+      readonly variant: Grant['variant']
+      readonly basis: string
+      readonly bytes: number
+      readonly sha256: Digest
+      /** Height of the receipt; null when it was not taken. */
+      readonly receipt: number | null
+    }
+  | { readonly decision: 'deny'; readonly reason: string; readonly request: RequestId; readonly height: number }
+
+export type ObtainOptions = {
+  readonly api: Api
+  readonly agent: Agent
+  readonly key: SigningKey
+  readonly chainId: Digest
+  readonly attempt: AccessAttempt
+  readonly path: string
+  readonly onProgress: (stage: string, bytes: number) => void
+}
+
+/** Throws EmrmError for what is no decision: a refusal by the chain, too few shares, bytes that do not verify. */
+export async function obtainRecord(options: ObtainOptions): Promise<Obtained> {
+  const { api, agent, attempt, onProgress } = options
+  onProgress('deciding', 0)
+  const { outcome, height } = await submit(api, attempt.request.bytes)
+  const request = attempt.request.id
+  if (outcome.type === 'denied') return { decision: 'deny', reason: outcome.reason, request, height }
+  if (outcome.type !== 'granted') throw refused(outcome, attempt, height)
+  const { grant } = outcome
+  onProgress('collecting shares', 0)
+  const { claim, opened } = await open(options, grant)
+  const receipt = await giveReceipt(api, agent, grant, claim)
+  return {
+    decision: 'grant',
+    grant: grant.grant,
+    height,
+    record: grant.record,
+    variant: grant.variant,
+    basis: grant.basis,
+    bytes: opened.bytes,
+    sha256: opened.sha256,
+    receipt,
+  }
+}
+
+type Claimed = RecordClaim & { readonly record: string }
+
+async function open(
+  { api, key, chainId, attempt, path, onProgress }: ObtainOptions,
+  grant: Grant,
+): Promise<{ readonly claim: RecordClaim; readonly opened: Awaited<ReturnType<typeof openRecord>> }> {
+  const claim = (await api.call('GET', `/v1/records/${grant.record}`, { as: { signer: key, chainId } })) as Claimed
+  const { parameters } = (await api.call('GET', '/v1/rules')) as { parameters: ChainParameters }
+  const { shares, refusals } = (await api.call('POST', `/v1/grants/${grant.grant}/release`, {
+    body: { recipientKey: attempt.recipient.publicKey },
+    timeoutMs: 120_000,
+  })) as { shares: readonly ShareJson[]; refusals: readonly { institution: string; reason: string }[] }
+  if (shares.length < parameters.shareThreshold)
+    throw new EmrmError(
+      'shares-insufficient',
+      `granted, but only ${shares.length} of ${parameters.shareThreshold} hospitals released a share${refusals.length === 0 ? '' : ` (${refusals.map(r => `${r.institution}: ${r.reason}`).join(', ')})`}; try again while the grant runs`,
+      { grant: grant.grant, have: shares.length, need: parameters.shareThreshold },
+    )
+  const opened = await openRecord({
+    claim,
+    grant: grant.grant,
+    shares: shares.map(shareOf),
+    recipient: attempt.recipient,
+    threshold: parameters.shareThreshold,
+    ciphertext: api.download(`/v1/records/${grant.record}/ciphertext`, { grant: grant.grant }),
+    path,
+    onProgress: bytes => onProgress('opening', bytes),
+  })
+  return { claim, opened }
+}
+
+/** The record is open either way: a receipt that does not reach the chain is told, not thrown. */
+async function giveReceipt(api: Api, agent: Agent, grant: Grant, claim: RecordClaim): Promise<number | null> {
+  try {
+    const { outcome, height } = await submit(api, agent.giveReceipt(grant.grant, claim.commitment).bytes)
+    return outcome.type === 'done' ? height : null
+  } catch (error) {
+    if (error instanceof EmrmError) return null
+    throw error
+  }
+}
+
+type ShareJson = {
+  readonly index: number
+  readonly box: string
+  readonly commit: string
+  readonly proof: readonly string[]
+}
+
+const shareOf = ({ index, box, commit, proof }: ShareJson): ReleasedShare => ({
+  index,
+  box: fromHex(box),
+  commit: fromHex(commit),
+  proof: proof.map(fromHex),
+})
+
+async function submit(api: Api, bytes: Uint8Array): Promise<{ readonly outcome: Outcome; readonly height: number }> {
+  return (await api.submit(bytes)) as unknown as { outcome: Outcome; height: number }
+}
+
+function refused(outcome: Outcome, { request }: AccessAttempt, height: number): EmrmError {
+  if (outcome.type === 'refused') return refusedError(outcome.reason, request.operation.type, request.id, height)
+  return new EmrmError(
+    'outcome-unknown',
+    `the network answered ${outcome.type} to an access request; update this program`,
+  )
+}

@@ -1,0 +1,102 @@
+// `emrm access request | emergency | review`: request → decision on the chain → shares → pieces → verified plaintext in a file.
+// A denial is an answer with exit code 3 (P-47); break-the-glass is reviewed afterwards.
+
+import type { Command } from 'commander'
+
+import { type Obtained, obtainRecord } from '../api/obtain.ts'
+import { submitOperation } from '../api/operations.ts'
+import { type AccessAttempt, type Agent, makeAgent } from '../client/agent.ts'
+import type { RecordId, RequestId, Timestamp } from '../model/ids.ts'
+import type { Right } from '../model/operations.ts'
+import { homeCommand, type KeyOption, withKey } from './home.ts'
+import { type Answer, denied, endProgress, handle, progress, type Session, table } from './session.ts'
+import { readChoice, readRecordId, readRequestId, requirePurposes } from './values.ts'
+
+type AccessOptions = KeyOption & { readonly home: string; readonly role: string; readonly out: string }
+
+export function addAccessCommands(session: Session, program: Command): void {
+  const access = program.command('access').description('ask for a record, under the policy of its patient')
+
+  const request = accessOptions(
+    access,
+    'request <record>',
+    'ask for a record for a purpose',
+    'emrm access request 8c1f… --home ./net/hospital-2 --key ./doctor.key --role attending --purpose TREAT --out ./record.json',
+  )
+    .requiredOption('--purpose <code>', 'HL7 PurposeOfUse code: what it is wanted for')
+    .option('--right <right>', 'read or share', readChoice('a right', ['read', 'share']))
+  type RequestOptions = AccessOptions & { readonly purpose: string; readonly right?: readonly string[] }
+  handle<RequestOptions>(session, request, async (options, id = '') => {
+    requirePurposes([options.purpose])
+    const record = readRecordId(id) as RecordId
+    const right = (options.right?.at(-1) ?? 'read') as Right
+    const { role, purpose } = options
+    return obtain(session, options, agent => agent.requestAccess({ record, role, purpose, right }))
+  })
+
+  const emergency = accessOptions(
+    access,
+    'emergency <record>',
+    'break the glass: without a policy, for a short time, under review',
+    'emrm access emergency 8c1f… --home ./net/hospital-2 --key ./doctor.key --role emergency --reason "unconscious" --out ./record.json',
+  ).requiredOption('--reason <text>', 'stands on the chain for the patient and the reviewer; no clinical detail')
+  handle<AccessOptions & { readonly reason: string }>(session, emergency, (options, id = '') => {
+    const record = readRecordId(id) as RecordId
+    const { role, reason } = options
+    return obtain(session, options, agent => agent.requestEmergency({ record, role, reason }))
+  })
+
+  const review = homeCommand(
+    access,
+    'review <grant>',
+    'the verdict on an emergency access',
+    'emrm access review 52e0… --home ./net/hospital-1 --key ./reviewer.key --verdict justified --note "trauma room"',
+  )
+    .requiredOption('--key <file>', "the reviewer's key")
+    .requiredOption('--verdict <verdict>', 'justified or rejected', readChoice('a verdict', ['justified', 'rejected']))
+    .option('--note <text>', 'stands on the chain', '')
+  type ReviewOptions = KeyOption & { readonly home: string; readonly verdict: readonly string[]; readonly note: string }
+  handle<ReviewOptions>(session, review, (options, id = '') => {
+    const grant = readRequestId(id) as RequestId
+    return withKey(session, options, async ({ api, key, chainId }) => {
+      const verdict = options.verdict.at(-1) === 'rejected' ? 'rejected' : 'justified'
+      const signing = { key, chainId, timestamp: Date.now() as Timestamp }
+      const operation = { type: 'access.review', grant, verdict, note: options.note } as const
+      const { height } = await submitOperation(api, signing, operation)
+      return { document: { grant, verdict, height }, lines: [`${verdict} at height ${height}`] }
+    })
+  })
+}
+
+function accessOptions(parent: Command, usage: string, description: string, example: string): Command {
+  return homeCommand(parent, usage, description, example)
+    .requiredOption('--key <file>', "the requester's key")
+    .requiredOption('--role <role>', "the session's role: one of those the user holds")
+    .requiredOption('--out <file>', 'where the verified record goes; replaced only when all of it was checked')
+}
+
+function obtain(session: Session, options: AccessOptions, attemptBy: (agent: Agent) => AccessAttempt): Promise<Answer> {
+  return withKey(session, options, async ({ api, key, chainId }) => {
+    const agent = makeAgent({ network: chainId, key, now: Date.now })
+    try {
+      const obtained = await obtainRecord({
+        ...{ api, agent, key, chainId },
+        attempt: attemptBy(agent),
+        path: options.out,
+        onProgress: (stage, bytes) =>
+          progress(session, bytes === 0 ? stage : `${stage} ${(bytes / 1_048_576).toFixed(1)} MiB`),
+      })
+      return answer(obtained, options.out)
+    } finally {
+      endProgress(session)
+    }
+  })
+}
+
+function answer(obtained: Obtained, out: string): Answer {
+  if (obtained.decision === 'deny') {
+    const { reason, request, height } = obtained
+    return denied(reason, { request, height })
+  }
+  return { document: { ...obtained, out }, lines: table({ ...obtained, out }) }
+}
