@@ -1,0 +1,163 @@
+// The last step of an access (P-47): the user's own machine opens the released shares, makes the content key, decrypts the ciphertext as it
+// streams in and checks it twice, against `cipherRoot` and against the commitment on the chain (P-12). The plaintext grows under a
+// temporary name and gets its own only when all of it was checked: nothing partial and nothing unproved is ever found there.
+// Not here: asking for access (agent.ts), fetching (the hospital's API).
+
+import { randomBytes } from 'node:crypto'
+import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { EmrmError } from '../model/errors.ts'
+import type { Digest, RecordId, RequestId } from '../model/ids.ts'
+import type { RecordRegister } from '../model/operations.ts'
+import { openStream } from '../records/envelope.ts'
+import { type CipherClaim, cipherRootOf, cutPieces, pieceLeaf } from '../records/pieces.ts'
+import type { SealKey } from '../records/seal.ts'
+import {
+  combineShares,
+  type OpenedShare,
+  openReleasedShare,
+  type ReleasedShare,
+  type ShareClaim,
+} from '../records/shares.ts'
+
+/** What the chain says of the record that was granted; of a twin, when the grant is for one. */
+export type RecordClaim = ShareClaim & CipherClaim & Pick<RecordRegister, 'commitment'>
+
+export type OpenOptions = {
+  readonly claim: RecordClaim
+  readonly grant: RequestId
+  readonly shares: readonly ReleasedShare[]
+  /** The key whose digest stands in the grant. */
+  readonly recipient: SealKey
+  /** t of the chain's parameters. */
+  readonly threshold: number
+  /** All bytes from the first on, cut anywhere. */
+  readonly ciphertext: AsyncIterable<Uint8Array>
+  /** Replaced when it exists and everything was checked. */
+  readonly path: string
+  /** Bytes of the record written so far. */
+  readonly onProgress?: (bytes: number) => void
+  readonly signal?: AbortSignal
+}
+
+export type OpenedRecord = {
+  readonly bytes: number
+  /** Of the record. */
+  readonly sha256: Digest
+  /** Indexes of shares that did not open, or were not the committed ones: those validators erred or lied. */
+  readonly badShares: readonly number[]
+}
+
+/** Throws EmrmError `shares-insufficient`, `ciphertext-wrong`, `record-corrupt`, `commitment-mismatch`, `output-failed`. */
+export async function openRecord(options: OpenOptions): Promise<OpenedRecord> {
+  const { claim, path } = options
+  const { contentKey, badShares } = await openKey(options)
+  const target = resolve(path)
+  const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}.part`)
+  let handle: FileHandle | null = null
+  try {
+    handle = await onOutput(path, () => open(temporary, 'wx', 0o600))
+    const source = checkedCiphertext(options.ciphertext, claim)
+    const opening = openStream({ contentKey, record: claim.record, source })
+    let written = 0
+    for await (const chunk of opening.plaintext) {
+      options.signal?.throwIfAborted()
+      const file = handle
+      await onOutput(path, () => file.writeFile(chunk))
+      written += chunk.length
+      options.onProgress?.(written)
+    }
+    const { commitment, plainSha256, plainSize } = opening.result()
+    if (commitment !== claim.commitment)
+      throw new EmrmError(
+        'commitment-mismatch',
+        `record ${claim.record} opened, but is not what its custodian registered; nothing was kept, report it`,
+        { record: claim.record },
+      )
+    await finish(path, handle, temporary, target)
+    handle = null
+    return { bytes: plainSize, sha256: plainSha256, badShares }
+  } finally {
+    contentKey.fill(0)
+    if (handle !== null) {
+      await handle.close()
+      await rm(temporary, { force: true })
+    }
+  }
+}
+
+async function openKey(
+  options: OpenOptions,
+): Promise<{ readonly contentKey: Uint8Array; readonly badShares: readonly number[] }> {
+  const { claim, grant, shares, recipient, threshold } = options
+  const opened: OpenedShare[] = []
+  const bad: number[] = []
+  for (const share of shares) {
+    const result = await openReleasedShare(share, recipient, claim, grant)
+    if (result === null) bad.push(share.index)
+    else opened.push(result)
+  }
+  const combined = await combineShares(opened, claim, threshold)
+  for (const { share } of opened) share.fill(0)
+  if (combined.type === 'insufficient')
+    throw new EmrmError(
+      'shares-insufficient',
+      `${combined.have} of ${combined.need} shares of record ${claim.record} are good; ask again when more hospitals answer`,
+      { record: claim.record, have: combined.have, need: combined.need, bad: bad.length },
+    )
+  return { contentKey: combined.contentKey, badShares: [...bad, ...combined.bad].sort((a, b) => a - b) }
+}
+
+/** Hands on at most the registered number of bytes, and ends well only when they were the registered ones. */
+export async function* checkedCiphertext(
+  source: AsyncIterable<Uint8Array>,
+  claim: CipherClaim,
+): AsyncGenerator<Uint8Array> {
+  const leaves: Uint8Array[] = []
+  let size = 0
+  for await (const piece of cutPieces(source)) {
+    size += piece.length
+    if (size > claim.cipherSize) throw wrong(claim.record, 'it is longer than registered')
+    leaves.push(pieceLeaf(piece))
+    yield piece
+  }
+  if (size < claim.cipherSize) throw wrong(claim.record, 'it ended early')
+  if (cipherRootOf(leaves) !== claim.cipherRoot) throw wrong(claim.record, 'its bytes are not the registered ones')
+}
+
+const wrong = (record: RecordId, why: string): EmrmError =>
+  new EmrmError('ciphertext-wrong', `the ciphertext of record ${record} is refused: ${why}; try again`, { record })
+
+/** Durable before it has its name, and its name durable before we say so. */
+async function finish(path: string, handle: FileHandle, temporary: string, target: string): Promise<void> {
+  await onOutput(path, async () => {
+    await handle.sync()
+    await handle.close()
+  })
+  try {
+    await onOutput(path, () => rename(temporary, target))
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw error
+  }
+  const folder = await open(dirname(target), 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}
+
+async function onOutput<T>(path: string, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write()
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code ?? 'unknown'
+    throw new EmrmError(
+      'output-failed',
+      `${path} cannot be written (${code}); check the folder and free space`,
+      { cause: code },
+      cause,
+    )
+  }
+}
