@@ -56,7 +56,10 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
     const { views } = ledger
     const restored = await storage.loadVotes()
     const guardFile = join(config.paths.home, 'guard.json')
-    const guard = await openSignGuard(guardFile, ledger.head().height === 0 && restored.length === 0)
+    // Nothing there, or less than was acknowledged: votes were forgotten, and the peer acts as one that lost its disk.
+    const isEmpty = ledger.head().height === 0 && restored.length === 0
+    const hasForgotten = storage.problems.some(({ code }) => code === 'writes-lost')
+    const guard = await openSignGuard(guardFile, isEmpty || hasForgotten)
     const registered = (): ReadonlySet<PeerId> => new Set(views.institutions().map(({ peerId }) => peerId))
 
     const network = await makeLibp2pNetwork({

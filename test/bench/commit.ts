@@ -2,7 +2,7 @@
 // every peer, and how long does one take? What runs is what a hospital runs: four `emrm start` processes, requests through their HTTP API.
 // Estimate: four checks of 42 µs each on two cores bound it at 11,700/s; state tree, codec, network and generator share the same cores.
 // Class A of performance.md: every peer verifies each client signature and syncs before it votes.
-//   node test/bench/commit.ts [--seconds 20] [--light 20] [--users 1000] [--profile DIR] [--smoke] [--seed 1]
+//   node test/bench/commit.ts [--seconds 20] [--light 20] [--users 4000] [--profile DIR] [--inflight 2000] [--seed 1]
 
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -53,15 +53,15 @@ export async function measureCommits(
     const genesis = (await (apis[0] as Api).call('GET', '/v1/genesis')) as { chainId: Digest }
     const random = seeded(options.seed)
     const users = await registerUsers(swarm, apis[0] as Api, genesis.chainId, options.users)
-    const source = makeSource(users, genesis.chainId)
+    const source = makeSource(users, genesis.chainId, apis.length)
     say(`${users.length} patients registered; requests of ${source.sample} bytes`)
 
-    const load = makeLoad(apis, source.next, random)
+    const load = makeLoad(apis, source, random)
     source.prepare(options.lightPerSecond * options.seconds * 2 + 1000)
     const light = await load.open(options.lightPerSecond, options.seconds)
     say(`light load: ${describe(light)}`)
 
-    source.prepare(Math.ceil(options.seconds * 12_000))
+    source.prepare(Math.ceil(options.seconds * 6_000))
     const before = await agreed(swarm.peers)
     const cpuBefore = cpuMs(swarm)
     const saturated = await load.closed(options.inFlight, options.seconds)
@@ -113,11 +113,7 @@ async function registerUsers(swarm: Swarm, api: Api, chainId: Digest, count: num
     return sign(ca.key, chainId, operation, now + i)
   })
   let at = 0
-  const load = makeLoad(
-    [api],
-    () => requests[at++] as Signed,
-    () => 0.5,
-  )
+  const load = makeLoad([api], { next: () => requests[at++] as Signed, settled: () => {} }, () => 0.5)
   // Twenty in flight leave room for the mempool's limit for one client.
   while (at < requests.length) {
     const ran = await load.closed(Math.min(20, requests.length - at), 0.001)
@@ -139,13 +135,16 @@ function sign(key: SigningKey, network: Digest, operation: Operation, timestampM
   return { id: request.id, bytes: request.bytes }
 }
 
-/** Patients who set one policy after another: a permit for a role, each with a timestamp above the last. */
-function makeSource(users: readonly SigningKey[], chainId: Digest) {
-  const ready: Signed[] = []
+/**
+ * Patients who set one policy after another: a permit for a role, each with a timestamp above the last. A patient always asks at the same
+ * hospital and waits for one result before the next request, as people do; `users` therefore bounds what can be under way.
+ */
+function makeSource(users: readonly SigningKey[], chainId: Digest, lanes: number) {
+  const idle = Array.from({ length: lanes }, (_, lane) => users.filter((_, i) => i % lanes === lane))
+  const ready = new Map<SigningKey, Signed[]>(users.map(user => [user, []]))
+  const busy = new Map<string, { readonly user: SigningKey; readonly lane: number }>()
   let serial = 0
-  let at = 0
-  const one = (): Signed => {
-    const user = users[serial % users.length] as SigningKey
+  const one = (user: SigningKey): Signed => {
     const now = Date.now()
     const operation = {
       type: 'policy.set',
@@ -165,13 +164,28 @@ function makeSource(users: readonly SigningKey[], chainId: Digest) {
     return sign(user, chainId, operation, now)
   }
   return {
-    sample: one().bytes.length,
+    sample: one(users[0] as SigningKey).bytes.length,
+    /** Signs `count` requests beforehand, so that signing is not part of what is measured. */
     prepare(count: number) {
-      ready.splice(0, at)
-      at = 0
-      while (ready.length < count) ready.push(one())
+      const each = Math.ceil(count / users.length)
+      for (const [user, queue] of ready) {
+        queue.length = 0
+        while (queue.length < each) queue.push(one(user))
+      }
     },
-    next: (): Signed => ready[at++] ?? one(),
+    next(lane: number): Signed {
+      const user = idle[lane]?.shift()
+      if (user === undefined) throw new Error('every patient waits for a result; more --users are needed')
+      const request = ready.get(user)?.shift() ?? one(user)
+      busy.set(request.id, { user, lane })
+      return request
+    },
+    settled(id: string) {
+      const done = busy.get(id)
+      if (done === undefined) return
+      busy.delete(id)
+      idle[done.lane]?.push(done.user)
+    },
   }
 }
 
@@ -202,8 +216,8 @@ if (process.argv[1] === import.meta.filename) {
     options: {
       seconds: { type: 'string', default: '20' },
       light: { type: 'string', default: '20' },
-      users: { type: 'string', default: '1000' },
-      inflight: { type: 'string', default: '4000' },
+      users: { type: 'string', default: '4000' },
+      inflight: { type: 'string', default: '2000' },
       seed: { type: 'string', default: '1' },
       profile: { type: 'string' },
     },

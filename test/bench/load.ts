@@ -53,8 +53,10 @@ export type Load = {
   close(): Promise<void>
 }
 
-/** `next` gives requests that were never sent before. */
-export function makeLoad(apis: readonly Api[], next: () => Signed, random: () => number): Load {
+/** `next` gives a request that was never sent before, for the hospital at `lane`; it is told when the result is there. */
+export type Source = { next(lane: number): Signed; settled(id: string): void }
+
+export function makeLoad(apis: readonly Api[], source: Source, random: () => number): Load {
   const sentAt = new Map<string, number>()
   const latencies: number[] = []
   const refused = new Map<string, number>()
@@ -67,6 +69,7 @@ export function makeLoad(apis: readonly Api[], next: () => Signed, random: () =>
     if (at === undefined)
       throw new Error(`a result for a request that was not sent: ${JSON.stringify(line).slice(0, 300)}`)
     sentAt.delete(id)
+    source.settled(id)
     const outcome = (line['outcome'] as Line | undefined)?.['type']
     if (outcome === 'done') {
       latencies.push(performance.now() - at)
@@ -85,7 +88,7 @@ export function makeLoad(apis: readonly Api[], next: () => Signed, random: () =>
   for (const lane of reading) lane.catch(error => process.stderr.write(`${String(error)}\n`))
 
   const send = (lane: number, intendedMs: number): void => {
-    const request = next()
+    const request = source.next(lane)
     sentAt.set(request.id, intendedMs)
     ;(lanes[lane] as Lane).push(encodeFrame(request.bytes))
   }
