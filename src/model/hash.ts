@@ -20,5 +20,5 @@ export const fromHex = (text: string): Uint8Array => new Uint8Array(Buffer.from(
 
 /** SHA-256 written into `target` at `offset`. Three times as fast as `sha256`: Node makes a Latin-1 string far quicker than a Buffer. */
 export const sha256Into = (bytes: Uint8Array, target: Buffer, offset: number): void => {
-  target.latin1Write(hash('sha256', bytes, 'latin1'), offset, 32)
+  target.write(hash('sha256', bytes, 'binary'), offset, 32, 'latin1')
 }
