@@ -7,6 +7,7 @@ import fc from 'fast-check'
 import { Uint8ArrayList } from 'uint8arraylist'
 import { encodeFrame, endMark, FrameDecoder, FrameFault, refusalMark } from '../../src/adapters/libp2p-frames.ts'
 import { FrameReader, FrameWriter, RefusedError, StreamCutError } from '../../src/adapters/libp2p-stream.ts'
+import { until } from '../contract/network-world.ts'
 
 const limit = 300_000
 
@@ -109,6 +110,25 @@ describe('reading and writing frames', () => {
     const reader = new FrameReader(there, limit)
     await new FrameWriter(here).refuse(AbortSignal.timeout(5_000))
     await assert.rejects(all(reader), RefusedError)
+  })
+
+  it('stays paused when a resume brings more than it wanted', async () => {
+    const [here, there] = await streamPair()
+    there.maxReadBufferLength = 64 * 1_048_576
+    const calls: string[] = []
+    const inside = there as unknown as { sendPause(): void; sendResume(): void }
+    inside.sendPause = () => void calls.push('pause')
+    inside.sendResume = () => void calls.push('resume')
+    const large = new Uint8Array(1_200_000)
+    const frames = new FrameReader(there, large.byteLength)[Symbol.asyncIterator]()
+    here.send(encodeFrame(large))
+    await until('it is full', () => there.readStatus === 'paused')
+    for (let n = 0; n < 3; n++) here.send(encodeFrame(large))
+    await until('the rest waits in the stream', () => there.readBufferLength > 3 * large.byteLength)
+    await frames.next()
+    await until('the rest was handed over', () => there.readBufferLength === 0)
+    assert.deepEqual(calls, ['pause', 'resume', 'pause'])
+    assert.equal(there.readStatus, 'paused')
   })
 
   it('aborts the stream of a sender that breaks the framing', async () => {

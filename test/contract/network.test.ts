@@ -123,6 +123,24 @@ function networkContract(makeWorld: MakeWorld): void {
       assert.deepEqual(heard.toSorted(), ['0 a', '0 b', '1 b', '2 a', '3 a', '3 b'])
     }))
 
+  it('keeps topics apart: the same bytes on another topic are another message', () =>
+    withWorld(2, async world => {
+      const heard: string[] = []
+      const [one] = await pairOf(world, (network, index) => {
+        for (const topic of [TOPICS.commit, TOPICS.request])
+          network.onGossip(topic, () => {
+            if (index === 1) heard.push(topic)
+            return 'accept'
+          })
+      })
+      await until(
+        'it listens',
+        () => one.publish(TOPICS.commit, bytesOf('x')) && one.publish(TOPICS.request, bytesOf('x')),
+      )
+      await until('both', () => heard.length === 2)
+      assert.deepEqual(heard.toSorted(), [TOPICS.commit, TOPICS.request])
+    }))
+
   for (const verdict of ['accept', 'ignore', 'reject'] satisfies GossipVerdict[]) {
     it(`${verdict === 'accept' ? 'forwards' : 'does not forward'} gossip on the verdict ${verdict}`, () =>
       withWorld(3, async world => {
@@ -282,6 +300,11 @@ function networkContract(makeWorld: MakeWorld): void {
         assert.equal(step.value[0], taken)
         assert.equal(step.value.byteLength, MiB)
         taken++
+        // A reader that wakes, takes some and sleeps again: what a pause within a resume would get wrong.
+        if (taken === 5 || taken === 20) {
+          await settled(() => sent)
+          assert.ok(sent <= taken + 12, `${sent} MiB were sent while ${taken} were taken`)
+        }
       }
       assert.equal(taken, total)
     }))
