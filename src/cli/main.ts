@@ -8,6 +8,7 @@ import { VERSION } from '../version.ts'
 import { addAccessCommands } from './access.ts'
 import { addAuditCommands } from './audit.ts'
 import { addDelegateCommands } from './delegates.ts'
+import { addDemoCommand } from './demo.ts'
 import { addNetworkCommands } from './network.ts'
 import { addPeerCommands } from './peer.ts'
 import { addPolicyCommands } from './policies.ts'
@@ -49,6 +50,7 @@ function makeProgram(session: Session): Command {
     'after',
     '\nExample:\n  $ emrm demo\n  $ EMRM_PASSWORD_FILE=./password emrm network create --dir ./net --name pilot --hospitals 4',
   )
+  addDemoCommand(session, program)
   addNetworkCommands(session, program)
   addStartCommand(session, program)
   addPeerCommands(session, program)
