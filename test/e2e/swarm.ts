@@ -8,6 +8,8 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { connectApi } from '../../src/api/client.ts'
+import { homePaths } from '../../src/config.ts'
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
 export const EXECUTABLE: string = join(ROOT, 'bin', 'emrm.ts')
@@ -76,6 +78,12 @@ export function emrm(
   })
 }
 
+/** The stable code of the error that a command printed with `--json`; null when it printed none. */
+export const errorCode = (ran: Ran): string | null => {
+  const error = ran.json?.['error'] as { readonly code?: string } | undefined
+  return error?.code ?? null
+}
+
 /** As `emrm`, but anything except exit code 0 fails with what was printed. `--json` is added. */
 export async function emrmJson(
   args: readonly string[],
@@ -140,7 +148,7 @@ export async function overrideParameters(home: string, parameters: Readonly<Reco
   await writeFile(file, `${JSON.stringify(genesis, null, 2)}\n`)
 }
 
-function makePeer(home: string, name: string, options: SwarmOptions): SwarmPeer {
+export function makePeer(home: string, name: string, options: SwarmOptions): SwarmPeer {
   let child: ChildProcess | null = null
   const logFile = `${home}.log`
   return {
@@ -209,8 +217,15 @@ export type Status = {
   readonly primary: { readonly index: number; readonly name: string } | null
 }
 
-export const statusOf = async (peer: SwarmPeer): Promise<Status> =>
-  (await emrmJson(['status', '--home', peer.home])) as unknown as Status
+/** What `emrm status` prints, asked over the same API without a process for each question. */
+export async function statusOf(peer: SwarmPeer): Promise<Status> {
+  const api = await connectApi(homePaths(peer.home))
+  try {
+    return (await api.call('GET', '/v1/status')) as Status
+  } finally {
+    api.close()
+  }
+}
 
 /** Waits until every running peer is linked to every other. */
 export async function settled(peers: readonly SwarmPeer[]): Promise<void> {
