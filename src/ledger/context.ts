@@ -4,7 +4,7 @@
 import type { Rules } from '../access/rules.ts'
 import type { Request } from '../model/block.ts'
 import type { Committee } from '../model/committee.ts'
-import type { Timestamp, ValidatorIndex } from '../model/ids.ts'
+import type { Timestamp } from '../model/ids.ts'
 import type { EvidenceSubmit, Outcome, RefusalReason } from '../model/operations.ts'
 import type { Store } from './store.ts'
 
@@ -14,7 +14,6 @@ export type Context = {
   readonly height: number
   /** Block time, the only clock. */
   readonly time: Timestamp
-  readonly author: ValidatorIndex
   readonly committee: Committee
   readonly rulesVersion: number
   readonly rules: Rules

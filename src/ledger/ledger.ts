@@ -123,7 +123,7 @@ export class Ledger {
     const rules = rulesOf(header.rulesVersion)
     const committee = this.committeeAt(height)
     assert(rules !== null && committee !== null, `rules ${header.rulesVersion} and a committee for block ${height}`)
-    const shared = { store: this.#store, height, time: header.timestamp, author: header.author, committee }
+    const shared = { store: this.#store, height, time: header.timestamp, committee }
     const base = { ...shared, rulesVersion: header.rulesVersion, rules, verifyEvidence: this.#verifyEvidence }
     const outcomes = block.requests.map(request => this.#executeOne({ ...base, request }))
     this.#executed.endBlock(height, header.timestamp)

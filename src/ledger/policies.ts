@@ -3,7 +3,7 @@
 
 import { delegationInTime, scopeIncludes } from '../access/delegation.ts'
 import { isPurpose } from '../access/purposes.ts'
-import { RIGHTS } from '../access/sets.ts'
+import { CONFIDENTIALITIES, RIGHTS } from '../access/sets.ts'
 import type { Identifier } from '../model/ids.ts'
 import type { Grantee, Outcome, PolicyRevoke, PolicySet, Scope } from '../model/operations.ts'
 import { actingUser } from './actors.ts'
@@ -71,6 +71,7 @@ function policyFault(store: Store, operation: PolicySet): Refused | null {
   if (purposes.length === 0 || purposes.length > PURPOSES_MAX || rights.length === 0)
     return refused('invalid-operation')
   if (!purposes.every(isPurpose) || !rights.every(right => RIGHTS.includes(right))) return refused('unknown-code')
+  if (!CONFIDENTIALITIES.includes(operation.labelCeiling)) return refused('unknown-code')
   if (!isWhole(operation.from) || !isWhole(operation.to)) return refused('invalid-operation')
   if (operation.from >= operation.to) return refused('window-empty')
   return scopeFault(store, operation.owner, scope) ?? granteeFault(store, grantee)
