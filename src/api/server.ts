@@ -68,7 +68,7 @@ export async function startApi(options: ApiOptions): Promise<ApiServer> {
   }
 }
 
-export function makeApp(context: ApiContext, token: string): FastifyInstance {
+function makeApp(context: ApiContext, token: string): FastifyInstance {
   const app = fastify({
     bodyLimit: JSON_BYTES_MAX,
     // A stream of requests may last for ever; what must be quick is the head, and something has to move.

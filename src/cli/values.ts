@@ -40,7 +40,7 @@ export const readWhole =
   }
 
 /** Hexadecimal digits, either case, as ids are printed. */
-export const readId =
+const readId =
   (digits: number, what: string) =>
   (text: string): string => {
     const id = text.toLowerCase()
