@@ -8,7 +8,7 @@ import { decodeAcks, decodeDeal, encodeAcks, encodeDeal, encodeDepositAnswer } f
 import { replicaHolders } from '../../src/records/holders.ts'
 import { dealShares } from '../../src/records/shares.ts'
 import { coded, fill, newIdentifier, newRecordId } from './support.ts'
-import { type Hospital, makeWorld, never, type World } from './world.ts'
+import { countOf, type Hospital, makeWorld, never, type World } from './world.ts'
 
 const RECORD = fill(1_500_000)
 
@@ -67,7 +67,8 @@ test('a silent validator is given up after its time and does not hold the others
   const { world, custodian, others } = await stage()
   const { record } = await world.add(custodian, RECORD)
   world.silent.add(others[0]!.facts.peerId)
-  const delivery = await world.clock.run(custodian.depositor.deliver(record, never))
+  const allOthers = () => countOf(world, 'share-deposited') === 3
+  const delivery = await world.clock.run(custodian.depositor.deliver(record, never), allOthers)
   assert.deepEqual([delivery.acknowledged, delivery.isAvailable], [3, true])
 })
 

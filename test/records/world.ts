@@ -256,6 +256,10 @@ const abortOf = (signal: AbortSignal): Promise<never> =>
     else signal.addEventListener('abort', fail, { once: true })
   })
 
+/** How often the hospitals have logged one of these events. */
+export const countOf = (world: World, ...events: readonly string[]): number =>
+  world.hospitals.reduce((count, hospital) => count + hospital.events.filter(event => events.includes(event)).length, 0)
+
 export class ManualClock implements Clock {
   #now: number
   readonly #timers = new Map<object, { readonly at: number; readonly callback: () => void }>()
@@ -280,8 +284,11 @@ export class ManualClock implements Clock {
       if (at <= this.#now && this.#timers.delete(timer)) callback()
   }
 
-  /** Lets time pass, one timer at a time, but only while nothing else happens. */
-  async run<T>(work: Promise<T>): Promise<T> {
+  /**
+   * Lets time pass, one timer at a time, but only while nothing else happens. `isReady` says when the real work of others (cryptography
+   * on other threads, which nobody can see from here) is done.
+   */
+  async run<T>(work: Promise<T>, isReady: () => boolean = () => true): Promise<T> {
     let isOver = false
     const settled = work.finally(() => {
       isOver = true
@@ -290,7 +297,7 @@ export class ManualClock implements Clock {
     while (!isOver) {
       for (let i = 0; i < 200 && !isOver; i++) await new Promise(resolve => setImmediate(resolve))
       const next = Math.min(...[...this.#timers.values()].map(({ at }) => at))
-      if (!isOver && Number.isFinite(next)) this.advance(next - this.#now)
+      if (!isOver && isReady() && Number.isFinite(next)) this.advance(next - this.#now)
     }
     return settled
   }
