@@ -35,4 +35,5 @@ export function restoreStore(
   store.load(saved.entries)
   if (store.state.root() !== saved.root) fail('its entries do not give its root')
   if (store.settings.get('now') === undefined) fail('it has no settings')
+  store.announce()
 }

@@ -147,12 +147,16 @@ export class Store {
     this.#compiledPolicies.delete(owner)
   }
 
-  /** Replaces the whole state. */
+  /** Replaces the whole state. Nothing is decoded yet: the entries may be anybody's until their root is checked; then call `announce`. */
   load(entries: Iterable<readonly [string, Uint8Array]>): void {
     this.state.load(entries)
     this.#compiledPolicies.clear()
     this.#compiledRelations = null
     for (const table of Object.values(this)) if (table instanceof Table) table.forget()
+  }
+
+  /** Fills the indexes from the tables. */
+  announce(): void {
     this.indexes.clear()
     for (const table of [this.users, this.records, this.decisions]) table.announce()
   }
