@@ -113,6 +113,12 @@ export class DirectLinks {
     return true
   }
 
+  /** Something came from the peer by another road: a heartbeat may stand behind it in the queue of a slow line. */
+  heard(peer: PeerId): void {
+    const link = this.#links.get(peer)
+    if (link !== undefined) link.silentBeats = 0
+  }
+
   /** Opens the link when the peer is connected, admitted and has none. */
   ensure(peer: PeerId): void {
     const { node, protocol, isAdmitted, log } = this.#options
@@ -149,7 +155,7 @@ export class DirectLinks {
     link.silentBeats = 0
     this.#up.add(link.peer)
     this.#options.log.debug('direct-link-up', { peer: link.peer })
-    this.#options.onLink(link.peer, 'up')
+    queueMicrotask(() => this.#options.onLink(link.peer, 'up'))
   }
 
   #lost(link: Link, stream: Stream): void {
@@ -160,7 +166,7 @@ export class DirectLinks {
     if (stream.status === 'open') stream.abort(new Error('the peer closed the link'))
     this.#up.delete(link.peer)
     this.#options.log.debug('direct-link-down', { peer: link.peer })
-    this.#options.onLink(link.peer, 'down')
+    queueMicrotask(() => this.#options.onLink(link.peer, 'down'))
     this.#retryLater(link)
   }
 
@@ -193,7 +199,7 @@ export class DirectLinks {
   }
 
   #receive(stream: Stream, connection: LibConnection): void {
-    const { frameBytesMax, isAdmitted, onFrame, log } = this.#options
+    const { frameBytesMax, isAdmitted, onFrame } = this.#options
     const peer = connection.remotePeer.toString() as PeerId
     if (this.#stopped || !isAdmitted(peer)) {
       stream.abort(new Error('not admitted'))
@@ -208,19 +214,27 @@ export class DirectLinks {
     })
     stream.addEventListener('message', event => {
       link.silentBeats = 0
-      decoder.append(event.data)
-      try {
-        for (let frame = decoder.next(); frame !== null; frame = decoder.next()) {
-          // The marks have no meaning here, and an empty frame is a heartbeat.
-          if (typeof frame !== 'string' && frame.byteLength > 0) onFrame(frame, peer)
-        }
-      } catch (fault) {
-        log.warn('direct-link-broken', { peer, reason: fault instanceof Error ? fault.message : 'unknown' })
-        stream.abort(fault instanceof Error ? fault : new Error('broken frame'))
-      }
+      for (const frame of this.#decode(stream, decoder, event.data, peer)) onFrame(frame, peer)
     })
     // The peer reached us: our own link may have waited for the library to identify it.
     this.ensure(peer)
+  }
+
+  /** Apart from the handler: what a handler throws is our fault and not the peer's. */
+  #decode(stream: Stream, decoder: FrameDecoder, data: Uint8Array | Uint8ArrayList, peer: PeerId): Uint8Array[] {
+    const frames: Uint8Array[] = []
+    try {
+      decoder.append(data)
+      for (let frame = decoder.next(); frame !== null; frame = decoder.next()) {
+        // The marks have no meaning here, and an empty frame is a heartbeat.
+        if (typeof frame !== 'string' && frame.byteLength > 0) frames.push(frame)
+      }
+    } catch (fault) {
+      const error = fault instanceof Error ? fault : new Error('broken frame')
+      this.#options.log.warn('direct-link-broken', { peer, reason: error.message })
+      stream.abort(error)
+    }
+    return frames
   }
 
   #beat(): void {

@@ -72,6 +72,7 @@ export function gossipService(): ReturnType<typeof gossipsub> {
 export class Gossip {
   readonly #node: GossipNode
   readonly #log: Log
+  readonly #onHeard: (from: PeerId) => void
   readonly #inside: GossipInside
   readonly #handlers = new Map<Topic, GossipHandler>()
   readonly #rejected = new Map<PeerId, number>()
@@ -83,9 +84,10 @@ export class Gossip {
   #heal: NodeJS.Timeout | null = null
   #running = false
 
-  constructor(node: GossipNode, log: Log) {
+  constructor(node: GossipNode, log: Log, onHeard: (from: PeerId) => void = () => {}) {
     this.#node = node
     this.#log = log
+    this.#onHeard = onHeard
     this.#inside = node.services.pubsub as unknown as GossipInside
   }
 
@@ -177,7 +179,17 @@ export class Gossip {
   }
 
   async #judge(topic: Topic, handler: GossipHandler, bytes: Uint8Array, from: PeerId): Promise<TopicValidatorResult> {
-    const verdict = await handler(bytes, from)
+    this.#onHeard(from)
+    let verdict: GossipVerdict
+    try {
+      verdict = await handler(bytes, from)
+    } catch (error) {
+      // The library would swallow what is our own fault; it shall be as fatal here as anywhere else.
+      setImmediate(() => {
+        throw error
+      })
+      return TopicValidatorResult.Ignore
+    }
     switch (verdict) {
       case 'accept':
         return TopicValidatorResult.Accept

@@ -66,8 +66,6 @@ export async function makeLibp2pNetwork(options: Libp2pNetworkOptions): Promise<
     throw error
   })
   const keeper = new Keeper(node, self, options.bootstrap, log)
-  const gossip = new Gossip(node, log)
-  const requests = new Requests({ node, frameBytesMax, log, isAdmitted: gate.isAdmitted })
   const onPeer: ((peer: PeerId, event: 'connected' | 'disconnected') => void)[] = []
   let onFrame: ((bytes: Uint8Array, from: PeerId) => void) | null = null
   const direct = new DirectLinks({
@@ -84,6 +82,9 @@ export async function makeLibp2pNetwork(options: Libp2pNetworkOptions): Promise<
       for (const tell of onPeer) tell(peer, event === 'up' ? 'connected' : 'disconnected')
     },
   })
+  const onHeard = (peer: PeerId): void => direct.heard(peer)
+  const gossip = new Gossip(node, log, onHeard)
+  const requests = new Requests({ node, frameBytesMax, log, isAdmitted: gate.isAdmitted, onHeard })
   const answered = new Map<Protocol, RequestHandler>()
   const topics = new Set<Topic>()
   let state: 'new' | 'started' | 'stopped' = 'new'

@@ -57,6 +57,8 @@ export async function makeNode(options: NodeOptions): Promise<GossipNode> {
       maxIncomingPendingConnections: 64,
       inboundConnectionThreshold: 50,
       inboundUpgradeTimeout: 5_000,
+      // Strangers who hold sockets open in silence use up those places; known hospitals need none.
+      allow: knownHosts(options.bootstrap),
       dialTimeout: 10_000,
       addressDialTimeout: 3_000,
       // The keeper redials, for ever.
@@ -76,4 +78,15 @@ export async function makeNode(options: NodeOptions): Promise<GossipNode> {
     },
   })
   return node
+}
+
+/** The hosts of addresses that name one by number. */
+function knownHosts(peers: readonly KnownPeer[]): string[] {
+  const hosts = new Set<string>()
+  for (const address of peers.flatMap(peer => peer.addresses)) {
+    const [, family, host] = address.split('/')
+    if (family === 'ip4') hosts.add(`/ip4/${host}/ipcidr/32`)
+    if (family === 'ip6') hosts.add(`/ip6/${host}/ipcidr/128`)
+  }
+  return [...hosts]
 }

@@ -27,6 +27,8 @@ export type RequestsOptions = {
   readonly frameBytesMax: number
   readonly log: Log
   isAdmitted(peer: PeerId): boolean
+  /** Bytes came from the peer. */
+  onHeard(peer: PeerId): void
 }
 
 export class Requests {
@@ -69,7 +71,7 @@ export class Requests {
       call.expectWithin(openTimeoutMs)
       stream = await connection.newStream([protocol], { signal: call.signal })
       this.#streams.add(stream)
-      yield* this.#exchange(stream, frames, call)
+      yield* this.#exchange(to, stream, frames, call)
     } catch (error) {
       throw await call.explain(error, connection)
     } finally {
@@ -79,13 +81,16 @@ export class Requests {
     }
   }
 
-  async *#exchange(stream: Stream, frames: Frames, call: Call): AsyncGenerator<Uint8Array> {
+  async *#exchange(to: PeerId, stream: Stream, frames: Frames, call: Call): AsyncGenerator<Uint8Array> {
     const progress = (): void => call.expectWithin(stallMs)
     progress()
     const cut = (): void => stream.abort(new Error('the request was cancelled'))
     call.signal.addEventListener('abort', cut)
     if (call.signal.aborted) cut()
-    const reader = new FrameReader(stream, this.#options.frameBytesMax, progress)
+    const reader = new FrameReader(stream, this.#options.frameBytesMax, () => {
+      this.#options.onHeard(to)
+      progress()
+    })
     const sending = sendAll(frames, new FrameWriter(stream, progress), call.signal)
     let sent = false
     let failure: unknown = null
@@ -115,7 +120,7 @@ export class Requests {
   }
 
   async #answer(protocol: Protocol, handler: RequestHandler, stream: Stream, connection: LibConnection): Promise<void> {
-    const { log, frameBytesMax, isAdmitted } = this.#options
+    const { log, frameBytesMax, isAdmitted, onHeard } = this.#options
     const from = connection.remotePeer.toString() as PeerId
     const underWay = this.#inbound.get(from) ?? 0
     if (this.#stopped || !isAdmitted(from) || underWay >= inboundMax) {
@@ -129,7 +134,10 @@ export class Requests {
     const progress = (): void => {
       stall.refresh()
     }
-    const reader = new FrameReader(stream, frameBytesMax, progress)
+    const reader = new FrameReader(stream, frameBytesMax, () => {
+      onHeard(from)
+      progress()
+    })
     const writer = new FrameWriter(stream, progress)
     try {
       await pipe(

@@ -114,6 +114,23 @@ describe('who may connect', () => {
     assert.equal(refused.fields['reason'], 'wrong-peer-id')
   })
 
+  it('lets a known hospital in while a stranger holds every place of those who have not shown a name', async t => {
+    const host = await started(t, 0, { bootstrap: [{ peerId: ids[1] as PeerId, addresses: ['/ip4/127.0.0.1/tcp/9'] }] })
+    const port = Number(/tcp\/(\d+)/.exec(portOf(host))?.[1])
+    // From two hosts, since one may open fifty a second.
+    const silent = Array.from({ length: 80 }, (_, n) =>
+      net.connect({ port, host: '127.0.0.1', localAddress: `127.0.0.${2 + (n % 2)}` }),
+    )
+    t.after(() => {
+      for (const socket of silent) socket.destroy()
+    })
+    for (const socket of silent) socket.on('error', () => {})
+    await until('all have tried', () => silent.every(socket => !socket.connecting))
+    await started(t, 1, { bootstrap: [{ peerId: ids[0] as PeerId, addresses: host.addresses() }] })
+    // Places become free after five seconds; it must not take that long.
+    await until('the known one is in', () => host.directPeers().size === 1, 3_000)
+  })
+
   it('wants a key of 32 bytes', async () => {
     await assert.rejects(makeNetwork(0, { swarmKey: new Uint8Array(31) }), hasCode('swarm-key-invalid'))
     await assert.rejects(makeNetwork(0, { listen: ['127.0.0.1:4001'] }), hasCode('address-invalid'))
