@@ -55,8 +55,8 @@ export async function openLevelStorage(directory: string): Promise<LevelStorage>
     await checkLayout(database)
     const mark = new WriteMark(`${directory}.mark`)
     const store = new Store(database, mark)
-    await store.load().catch(error => {
-      mark.close()
+    await store.load().catch(async error => {
+      await mark.close()
       throw error
     })
     return store
@@ -288,7 +288,7 @@ class Store implements LevelStorage {
   async close(): Promise<void> {
     await this.#writing
     await this.#database.close()
-    this.#mark.close()
+    await this.#mark.close()
   }
 
   // ---- opening ----
