@@ -109,10 +109,7 @@ async function openKey(
 }
 
 /** Hands on at most the registered number of bytes, and ends well only when they were the registered ones. */
-export async function* checkedCiphertext(
-  source: AsyncIterable<Uint8Array>,
-  claim: CipherClaim,
-): AsyncGenerator<Uint8Array> {
+async function* checkedCiphertext(source: AsyncIterable<Uint8Array>, claim: CipherClaim): AsyncGenerator<Uint8Array> {
   const leaves: Uint8Array[] = []
   let size = 0
   for await (const piece of cutPieces(source)) {

@@ -27,7 +27,7 @@ export type Condition = {
   readonly hours?: { readonly fromMinute: number; readonly toMinute: number }
 }
 
-export type Rule = { readonly name: string; readonly effect: 'withhold'; readonly when: Condition }
+type Rule = { readonly name: string; readonly effect: 'withhold'; readonly when: Condition }
 export type Rules = readonly Rule[]
 
 export const NO_RULES: Rules = []

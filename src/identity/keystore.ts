@@ -28,7 +28,7 @@ export type SealSeed = {
   seed(): Uint8Array
 }
 
-export type KeyKind = 'ed25519' | 'x-wing'
+type KeyKind = 'ed25519' | 'x-wing'
 
 export type KeyFile =
   | { readonly kind: 'ed25519'; readonly label: string; readonly key: SigningKey }

@@ -24,7 +24,7 @@ export type CollectOptions = {
   readonly clock: Clock
 }
 
-export type Refusal = {
+type Refusal = {
   readonly peer: PeerId
   readonly institution: string
   readonly reason: ShareRefusal | 'no-answer' | 'share-invalid'

@@ -22,7 +22,7 @@ export type SealResult = {
   readonly cipherSize: number
 }
 
-export type OpenResult = { readonly commitment: Digest; readonly plainSha256: Digest; readonly plainSize: number }
+type OpenResult = { readonly commitment: Digest; readonly plainSha256: Digest; readonly plainSize: number }
 
 export type Sealing = {
   /** To be read once, to its end. Throws EmrmError `record-empty`. */

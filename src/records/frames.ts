@@ -98,7 +98,7 @@ export const encodePiecesRequest = ({ record, grant, from, to }: PiecesRequest):
   tuple('pieces', fromHex(record), grant === null ? null : fromHex(grant), from, to)
 
 export const encodePiecesAnswer = (answer: PiecesAnswer): Uint8Array =>
-  answer.type === 'pieces' ? tuple('pieces') : tuple('refused', answer.reason)
+  answer.type === 'pieces' ? tuple('pieces') : tuple('none')
 
 export const encodeShareBox = (box: ShareBox): Uint8Array => tuple('box', ...boxFields(box))
 
@@ -163,7 +163,7 @@ export function decodePiecesRequest(bytes: Uint8Array): PiecesRequest | null {
 
 export function decodePiecesAnswer(bytes: Uint8Array): PiecesAnswer | null {
   if (fields(bytes, 'pieces', 0)) return { type: 'pieces' }
-  return fields(bytes, 'refused', 1)?.[0] === 'not-available' ? { type: 'refused', reason: 'not-available' } : null
+  return fields(bytes, 'none', 0) ? { type: 'refused', reason: 'not-available' } : null
 }
 
 export function decodeShareBox(bytes: Uint8Array): ShareBox | null {

@@ -4,11 +4,11 @@
 import { EmrmError } from '../model/errors.ts'
 import type { RecordKind } from '../model/operations.ts'
 
-export const KINDS = ['fhir', 'dicom', 'pdf', 'text', 'other'] as const
+const KINDS = ['fhir', 'dicom', 'pdf', 'text', 'other'] as const
 export type KnownKind = (typeof KINDS)[number]
 
 /** JSON up to this size is read whole to see whether it is FHIR; longer JSON is text. */
-export const FHIR_BYTES_MAX: number = 32 * 1024 * 1024
+const FHIR_BYTES_MAX = 32 * 1024 * 1024
 const HEAD_BYTES = 64 * 1024
 const DICOM_MAGIC_AT = 128
 

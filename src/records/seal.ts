@@ -8,7 +8,7 @@ import { EmrmError } from '../model/errors.ts'
 import { toHex } from '../model/hash.ts'
 
 export const SEAL_KEY_BYTES = 1216
-export const SEAL_SEED_BYTES = 32
+const SEAL_SEED_BYTES = 32
 /** Encapsulated secret at the head of each box; 16 bytes of tag stand at its end. */
 export const ENCAPSULATION_BYTES = 1120
 const TAG_BYTES = 16
