@@ -9,10 +9,21 @@ import type { FastifyInstance } from 'fastify'
 
 import { EmrmError } from '../model/errors.ts'
 import { fromHex } from '../model/hash.ts'
-import { isHexadecimal } from '../model/ids.ts'
-import type { Confidentiality } from '../model/operations.ts'
+import { type Identifier, isHexadecimal } from '../model/ids.ts'
+import type { Confidentiality, RecordAdopt, RecordWithdraw } from '../model/operations.ts'
 import { readObject, readText } from '../shape.ts'
-import { type ApiContext, openLines, pathId, queryList, queryText, recordIdIn, requestIdIn } from './context.ts'
+import type { Caller } from './auth.ts'
+import {
+  type ApiContext,
+  callerOf,
+  openLines,
+  pathId,
+  queryList,
+  queryText,
+  recordIdIn,
+  requestIdIn,
+} from './context.ts'
+import { refusedError } from './operations.ts'
 import { toJson } from './present.ts'
 
 const CONFIDENTIALITIES: readonly Confidentiality[] = ['U', 'L', 'M', 'N', 'R', 'V']
@@ -49,6 +60,25 @@ export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void
     lines.end()
   })
 
+  // In the name of the institution that runs this peer; the contract checks that it is the custodian.
+  app.post<{ Params: { id: string } }>('/v1/records/:id/withdraw', async request => {
+    requireHospital(callerOf(context, request))
+    return actAsInstitution({ type: 'record.withdraw', record: recordIdIn(request.params.id) })
+  })
+
+  app.post<{ Params: { id: string } }>('/v1/records/:id/adopt', async request => {
+    requireHospital(callerOf(context, request))
+    const body = readObject(request.body, 'body', ['custodian'])
+    const custodian = pathId(readText(body['custodian'], 'body.custodian', 32), 32, 'institution id') as Identifier
+    return actAsInstitution({ type: 'record.adopt', record: recordIdIn(request.params.id), custodian })
+  })
+
+  async function actAsInstitution(operation: RecordWithdraw | RecordAdopt): Promise<object> {
+    const { request, height, outcome } = await peer.submitAsInstitution(operation)
+    if (outcome.type === 'refused') throw refusedError(outcome.reason, operation.type, request, height)
+    return { record: operation.record, request, height }
+  }
+
   app.post<{ Params: { id: string } }>('/v1/grants/:id/release', async request => {
     const body = readObject(request.body, 'body', ['recipientKey'])
     const recipientKey = readText(body['recipientKey'], 'body.recipientKey', RECIPIENT_DIGITS).toLowerCase()
@@ -82,6 +112,11 @@ async function sendBytes(
   }
   // A failure after the head can only cut the connection: the reader notices, because its hashes do not close.
   await pipeline(all, raw).catch(() => raw.destroy())
+}
+
+function requireHospital(caller: Caller): void {
+  if (caller.type !== 'hospital')
+    throw new EmrmError('not-allowed', 'the hospital does this in its own name; leave the key out')
 }
 
 function confidentialityIn(text: string): Confidentiality {

@@ -2,10 +2,11 @@
 
 import type { Command } from 'commander'
 
-import { type Api, connectApi } from '../api/client.ts'
+import { type Api, connectApi, type Line } from '../api/client.ts'
 import { type HomePaths, homePaths, loadConfig, loadSigningKey } from '../config.ts'
 import type { SigningKey } from '../identity/keystore.ts'
-import type { Digest } from '../model/ids.ts'
+import { EmrmError } from '../model/errors.ts'
+import type { Digest, Identifier } from '../model/ids.ts'
 import { readPassword } from '../password.ts'
 import type { Session } from './session.ts'
 
@@ -63,4 +64,17 @@ export function withOptionalKey<T>(
 ): Promise<T> {
   if (key === undefined) return withApi(home, api => run({ api, as: null }))
   return withKey(session, { home, key }, ({ api, chainId, key: signer }) => run({ api, as: { signer, chainId } }))
+}
+
+/** An institution may be named; the chain knows it by id. Throws EmrmError `institution-unknown`. */
+export async function institutionId(api: Api, text: string): Promise<Identifier> {
+  const { institutions } = (await api.call('GET', '/v1/institutions')) as { institutions: readonly Line[] }
+  const found = institutions.find(({ id, name }) => id === text.toLowerCase() || name === text)
+  if (found === undefined)
+    throw new EmrmError(
+      'institution-unknown',
+      `no institution ${text}; the network has ${institutions.map(({ name }) => name).join(', ')}`,
+      { institution: text },
+    )
+  return found['id'] as Identifier
 }

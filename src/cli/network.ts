@@ -2,8 +2,12 @@
 
 import type { Command } from 'commander'
 
+import { readAdmission } from '../admission.ts'
+import { submitOperation } from '../api/operations.ts'
 import { BASE_PORT } from '../config.ts'
+import type { Timestamp } from '../model/ids.ts'
 import { readPassword } from '../password.ts'
+import { homeCommand, withKey } from './home.ts'
 import { handle, type Session, table } from './session.ts'
 import { readWhole } from './values.ts'
 
@@ -16,6 +20,8 @@ type CreateOptions = {
   readonly basePort: number
   readonly centralCa?: boolean
 }
+
+type AdmitOptions = { readonly home: string; readonly authorityKey: string; readonly score: number }
 
 type InitOptions = {
   readonly home: string
@@ -66,6 +72,26 @@ export function addNetworkCommands(session: Session, program: Command): void {
       ],
     }
   })
+
+  const admit = homeCommand(
+    network,
+    'admit <file>',
+    "sign a hospital's admission request (the authority); the file is what `emrm init --json` printed",
+    'emrm network admit ./h5.json --home ./net/hospital-1 --authority-key ./net/authority/authority.key --score 900',
+  )
+    .requiredOption('--authority-key <file>', "one of the authority's keys")
+    .option('--score <points>', "the authority's rating, which makes the ranking", readWhole(0, 1_000_000), 0)
+  handle<AdmitOptions>(session, admit, (options, file = '') =>
+    withKey(session, { home: options.home, key: options.authorityKey }, async ({ api, key, chainId }) => {
+      const heights: number[] = []
+      for (const operation of await readAdmission(file, options.score)) {
+        const signing = { key, chainId, timestamp: Date.now() as Timestamp }
+        heights.push((await submitOperation(api, signing, operation)).height)
+      }
+      const document = { admitted: file, heights }
+      return { document, lines: [`signed at heights ${heights.join(', ')}`] }
+    }),
+  )
 
   const init = program
     .command('init')

@@ -3,12 +3,11 @@
 
 import type { Command } from 'commander'
 
-import type { Api, Line } from '../api/client.ts'
+import type { Api } from '../api/client.ts'
 import { submitOperation } from '../api/operations.ts'
-import { EmrmError } from '../model/errors.ts'
 import type { Identifier, RequestId, Timestamp } from '../model/ids.ts'
 import type { Confidentiality, Grantee, PolicySet, Right, Scope } from '../model/operations.ts'
-import { type Acting, homeCommand, type KeyOption, withKey } from './home.ts'
+import { type Acting, homeCommand, institutionId, type KeyOption, withKey } from './home.ts'
 import { type Answer, handle, type Session } from './session.ts'
 import {
   type GranteeText,
@@ -158,7 +157,7 @@ async function policyOf(options: SetOptions, { api, key }: Acting): Promise<Poli
   }
 }
 
-/** An institution may be named; the chain knows it by id. Throws EmrmError `institution-unknown`. */
+/** Throws EmrmError `institution-unknown`. */
 async function granteeOf(text: GranteeText, api: Api): Promise<Grantee> {
   switch (text.type) {
     case 'anyone':
@@ -169,19 +168,8 @@ async function granteeOf(text: GranteeText, api: Api): Promise<Grantee> {
       return { type: 'role', role: text.value }
     case 'group':
       return { type: 'group', group: text.value }
-    case 'institution': {
-      const { institutions } = (await api.call('GET', '/v1/institutions')) as { institutions: readonly Line[] }
-      const found = institutions.find(({ id, name }) => id === text.value.toLowerCase() || name === text.value)
-      if (found === undefined)
-        throw new EmrmError(
-          'institution-unknown',
-          `no institution ${text.value}; the network has ${institutions.map(i => i['name']).join(', ')}`,
-          {
-            institution: text.value,
-          },
-        )
-      return { type: 'institution', institution: found['id'] as Identifier }
-    }
+    case 'institution':
+      return { type: 'institution', institution: await institutionId(api, text.value) }
   }
 }
 

@@ -6,7 +6,7 @@ import type { Command } from 'commander'
 
 import { type Api, type Line, type Query, toError } from '../api/client.ts'
 import { EmrmError } from '../model/errors.ts'
-import { homeCommand, withApi, withOptionalKey } from './home.ts'
+import { homeCommand, institutionId, withApi, withOptionalKey } from './home.ts'
 import { endProgress, handle, progress, type Session, table } from './session.ts'
 import { collect, readRecordId, readUserId } from './values.ts'
 
@@ -72,6 +72,39 @@ export function addRecordCommands(session: Session, program: Command): void {
     return withOptionalKey(session, options, async ({ api, as }) => {
       const document = (await api.call('GET', `/v1/records/${target}`, { as })) as Line
       return { document, lines: table(document) }
+    })
+  })
+
+  addCustodyCommands(session, record)
+}
+
+function addCustodyCommands(session: Session, record: Command): void {
+  const withdraw = homeCommand(
+    record,
+    'withdraw <record>',
+    'take a record back: nothing is released of it any more (the custodian)',
+    'emrm record withdraw 8c1f… --home ./net/hospital-1',
+  )
+  handle<{ readonly home: string }>(session, withdraw, ({ home }, id = '') => {
+    const target = readRecordId(id)
+    return withApi(home, async api => {
+      const document = (await api.call('POST', `/v1/records/${target}/withdraw`)) as Line
+      return { document, lines: [`withdrawn at height ${document['height']}`] }
+    })
+  })
+
+  const adopt = homeCommand(
+    record,
+    'adopt <record>',
+    'hand custody over: the custodian names the new one, then the new one names itself',
+    'emrm record adopt 8c1f… --home ./net/hospital-1 --custodian hospital-2',
+  ).requiredOption('--custodian <institution>', 'id or name of the new custodian')
+  handle<{ readonly home: string; readonly custodian: string }>(session, adopt, ({ home, custodian }, id = '') => {
+    const target = readRecordId(id)
+    return withApi(home, async api => {
+      const body = { custodian: await institutionId(api, custodian) }
+      const document = (await api.call('POST', `/v1/records/${target}/adopt`, { body })) as Line
+      return { document, lines: [`agreed at height ${document['height']}`] }
     })
   })
 }
