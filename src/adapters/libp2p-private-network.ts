@@ -10,7 +10,7 @@ import { fromString } from 'uint8arrays/from-string'
 import { EmrmError } from '../model/errors.ts'
 import { sha256 } from '../model/hash.ts'
 
-export const swarmKeyBytes = 32
+const swarmKeyBytes = 32
 const prologueLabel = 'emrm/psk/1'
 
 export type HandshakeFailure = {
@@ -27,7 +27,7 @@ type NoiseFactory = ReturnType<typeof noise>
 type NoiseComponents = Parameters<NoiseFactory>[0]
 
 /** Throws EmrmError `swarm-key-invalid`. */
-export function networkPrologue(swarmKey: Uint8Array): Uint8Array {
+function networkPrologue(swarmKey: Uint8Array): Uint8Array {
   if (swarmKey.byteLength !== swarmKeyBytes) {
     throw new EmrmError('swarm-key-invalid', `The private-network key must be ${swarmKeyBytes} bytes.`, {
       bytes: swarmKey.byteLength,
