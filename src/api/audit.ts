@@ -56,7 +56,7 @@ function entryOf(sight: Sight, request: Request, outcome: Outcome | undefined, p
     request: request.id,
     type: request.operation.type,
     by: request.client,
-    institution: granted?.institution ?? sight.views.user(request.client)?.institution ?? null,
+    institution: granted?.institution ?? institutionOf(sight, request.client),
     owner: granted?.owner ?? owner,
     record,
     result:
@@ -71,6 +71,11 @@ function entryOf(sight: Sight, request: Request, outcome: Outcome | undefined, p
         }
       : details,
   }
+}
+
+/** The institution itself, or that of its user. */
+function institutionOf({ views }: Sight, client: Identifier): Identifier | null {
+  return views.institution(client)?.id ?? views.user(client)?.institution ?? null
 }
 
 type Subject = {
