@@ -61,12 +61,14 @@ export function broadcast(
   const direct = network.directPeers()
   const uploads = message.type !== 'PRE-PREPARE' || validators.length <= DIRECT_PROPOSAL_VALIDATORS_MAX
   let unreached = 0
-  for (const validator of validators) {
-    if (validator.peerId === network.self) continue
-    if (!uploads || !direct.has(validator.peerId) || !network.sendDirect(validator.peerId, bytes)) unreached++
+  for (const { peerId } of validators) {
+    if (peerId === network.self) continue
+    if (!uploads || !direct.has(peerId) || !network.sendDirect(peerId, bytes)) unreached++
   }
-  if (unreached > 0 || (heardByObservers(message) && hasObservers(direct, validators)))
-    network.publish(topicOf(message), wrapForGossip(bytes, nowMs))
+  if (unreached === 0 && !(heardByObservers(message) && hasObservers(direct, validators))) return
+  const isPublished = network.publish(topicOf(message), wrapForGossip(bytes, nowMs))
+  // Larger than gossip carries, or nobody listens there: an upload to each is slow, silence is worse.
+  if (!isPublished && !uploads) for (const peer of direct) network.sendDirect(peer, bytes)
 }
 
 const heardByObservers = (message: ConsensusMessage): boolean =>

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Committee, makeCommittee } from '../src/model/committee.ts'
 import { asBlockId, asDigest, asHeight, asPublicKey, asValidatorIndex, asView, type PeerId } from '../src/model/ids.ts'
-import type { Commit } from '../src/model/messages.ts'
+import type { Commit, PrePrepare } from '../src/model/messages.ts'
 import { type Clock, type Network, TOPICS } from '../src/ports.ts'
 import { broadcast, makeCrossing, makeRequestBatcher, unwrapFromGossip, wrapForGossip } from '../src/roads.ts'
 
@@ -56,6 +56,17 @@ test('while one validator cannot be reached directly, the vote is gossiped as we
   broadcast(network, committeeOf(4), commit, new Uint8Array(3), 0)
   assert.deepEqual(frames, [peer(1), peer(3)])
   assert.deepEqual(gossip, [TOPICS.commit])
+})
+
+test('a proposal that gossip does not carry is uploaded to each, also when validators are many', () => {
+  const others = Array.from({ length: 9 }, (_, i) => peer(i + 1))
+  const { network, frames } = fakeNetwork(others)
+  const proposal = { ...commit, type: 'PRE-PREPARE' } as unknown as PrePrepare
+  broadcast(network, committeeOf(10), proposal, new Uint8Array(3), 0)
+  assert.deepEqual(frames, [])
+  const deaf = { ...network, publish: () => false } as unknown as Network
+  broadcast(deaf, committeeOf(10), proposal, new Uint8Array(3), 0)
+  assert.deepEqual(frames, others)
 })
 
 test('a message that comes both ways is handled once; a re-send on the same road is handled again', () => {
