@@ -4,7 +4,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { RecordId } from '../../src/model/ids.ts'
 import { PROTOCOLS } from '../../src/ports.ts'
-import { decodeAcks, decodeDeal, encodeAcks, encodeDeal, encodeDepositAnswer } from '../../src/records/frames.ts'
+import {
+  decodeAcks,
+  decodeDeal,
+  decodeShareBox,
+  encodeAcks,
+  encodeDeal,
+  encodeDepositAnswer,
+} from '../../src/records/frames.ts'
 import { replicaHolders } from '../../src/records/holders.ts'
 import { dealShares } from '../../src/records/shares.ts'
 import { coded, fill, newIdentifier, newRecordId } from './support.ts'
@@ -123,6 +130,20 @@ test('a cheating uploader is found at the deposit: a wrong share, a stranger’s
   assert.equal(validator.events.includes('share-refused'), true)
   assert.equal((await take(deal[1]!)).type, 'ack')
   assert.equal((await take(deal[1]!)).type, 'ack', 'the same share again is signed for again')
+})
+
+test('a validator holds one share of a record, even when its custodian deals it two', async () => {
+  const { world, custodian, others } = await stage()
+  const facts = await world.add(custodian, RECORD)
+  const validator = others[0]!
+  const sealKeys = world.hospitals.map(() => validator.sealKey.publicBytes)
+  const { record, owner } = facts
+  const twice = await dealShares({ contentKey: fill(32), record, owner, threshold: 2, sealKeys })
+  world.records.set(record, { ...facts, ...twice.claim })
+  const take = (index: number) => validator.receiver.takeShare(twice.boxes[index]!, custodian.facts.peerId)
+  assert.equal((await take(2)).type, 'ack')
+  assert.deepEqual(await take(3), { type: 'refused', reason: 'other-share-held' })
+  assert.equal(decodeShareBox((await validator.vault.item(record, 'share'))!)?.index, 2)
 })
 
 test('boxes that a thief registers as his own record’s are refused by every validator', async () => {

@@ -1,7 +1,7 @@
 // The container: what we seal the age library opens, what it seals we open, and nothing that was changed passes.
 
 import assert from 'node:assert/strict'
-import { createHash, randomBytes } from 'node:crypto'
+import { createCipheriv, createHash, randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -120,6 +120,23 @@ test('chunks that are cut off, moved, repeated or added are noticed', async () =
     [fill(10_000)],
   ]
   for (const parts of wrong) await assert.rejects(opened(Buffer.concat(parts)), coded('record-corrupt'))
+})
+
+test('an empty last chunk behind a full one is refused: one record has one container', async () => {
+  // STREAM would take it; age forbids it (C2SP age, "the final chunk must not be empty unless the whole payload is").
+  const key = fill(32)
+  const sealChunk = (plain: Uint8Array, counter: number, last: number): Buffer => {
+    const nonce = Buffer.alloc(12)
+    nonce[10] = counter
+    nonce[11] = last
+    const cipher = createCipheriv('chacha20-poly1305', key, nonce, { authTagLength: 16 })
+    return Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()])
+  }
+  const open = (...chunks: Buffer[]) => collected(openPayload(key, chunked(Buffer.concat(chunks), 5_000), record))
+  const full = fill(CHUNK)
+  assert.equal((await open(sealChunk(full, 0, 1))).length, CHUNK)
+  assert.equal((await open(sealChunk(new Uint8Array(0), 0, 1))).length, 0)
+  await assert.rejects(open(sealChunk(full, 0, 0), sealChunk(new Uint8Array(0), 1, 1)), coded('record-corrupt'))
 })
 
 test('a result is not to be had before the stream has ended', async () => {

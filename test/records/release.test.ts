@@ -6,7 +6,13 @@ import { asRequestId, asTimestamp, type PeerId } from '../../src/model/ids.ts'
 import type { Grant } from '../../src/model/operations.ts'
 import { PROTOCOLS } from '../../src/ports.ts'
 import { type Collected, collectShares } from '../../src/records/collect.ts'
-import { encodeShareRequest, type ShareAnswer, type ShareRequest } from '../../src/records/frames.ts'
+import {
+  decodeShareAnswer,
+  encodeShareAnswer,
+  encodeShareRequest,
+  type ShareAnswer,
+  type ShareRequest,
+} from '../../src/records/frames.ts'
 import type { RecordFacts } from '../../src/records/ledger-view.ts'
 import { createSealKey, type SealKey } from '../../src/records/seal.ts'
 import { combineShares, openReleasedShare } from '../../src/records/shares.ts'
@@ -230,6 +236,45 @@ test('f peers that are away, silent or lying cannot withhold a record', async ()
     assert.ok(shares.length >= 3, `${wrong}: ${shares.length}`)
     assert.equal(await keyOf(here), 'key', wrong)
   }
+})
+
+test('a share that the chain does not know is not counted, and its sender is named', async () => {
+  const here = await stage()
+  const liar = here.world.hospitals[3]!.facts
+  here.world.liars.set(`${liar.peerId} ${PROTOCOLS.share}`, async function* (frames) {
+    for await (const frame of frames) {
+      const answer = decodeShareAnswer(frame)!
+      yield encodeShareAnswer(answer.type === 'released' ? { ...answer, commit: fill(32) } : answer)
+    }
+  })
+  const { shares, refusals } = await collect(here)
+  assert.deepEqual(
+    shares.map(({ index }) => index),
+    [0, 1, 2],
+  )
+  assert.deepEqual(refusals, [{ peer: liar.peerId, institution: liar.name, reason: 'share-invalid', detail: '' }])
+})
+
+test('the collection waits until enough have answered, and then only a moment for the rest', async () => {
+  const here = await stage()
+  const [first, , third, fourth] = here.world.hospitals
+  for (const [hospital, ms] of [
+    [first, 1_000],
+    [third, 1_100],
+    [fourth, 9_000],
+  ] as const)
+    here.world.liars.set(`${hospital!.facts.peerId} ${PROTOCOLS.share}`, async function* (frames) {
+      for await (const frame of frames) {
+        await new Promise<void>(resolve => here.world.clock.after(ms, resolve))
+        yield frame
+      }
+    })
+  const { shares } = await collect(here)
+  assert.deepEqual(
+    shares.map(({ index }) => index),
+    [0, 1, 2],
+  )
+  assert.equal(here.world.clock.nowMs(), START + 1_200)
 })
 
 test('f peers that release cannot leak a record when the others withhold it', async () => {
