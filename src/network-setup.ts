@@ -105,7 +105,11 @@ function checkOptions({ name, hospitals, f: givenF, p: givenP, basePort = BASE_P
   readonly basePort: number
 } {
   if (!/^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u.test(name))
-    throw new EmrmError('name-invalid', 'a network name has 1 to 64 letters, digits, spaces, dots, dashes', { name })
+    throw new EmrmError(
+      'name-invalid',
+      'the name is refused; a network name has 1 to 64 letters, digits, spaces, dots, dashes',
+      { name },
+    )
   if (hospitals > VALIDATORS_MAX)
     throw new EmrmError('committee-too-large', `${hospitals} hospitals; at most ${VALIDATORS_MAX} validate`, {
       count: hospitals,

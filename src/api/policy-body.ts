@@ -43,8 +43,13 @@ export function decodePolicy(body: unknown): PolicySet {
   }
   const unknown = policy.purposes.find(purpose => !isPurpose(purpose))
   if (unknown !== undefined)
-    throw new EmrmError('purpose-unknown', `${unknown} is not an HL7 PurposeOfUse code`, { purpose: unknown })
-  if (policy.from >= policy.to) throw new EmrmError('window-empty', 'the window ends before it begins')
+    throw new EmrmError(
+      'purpose-unknown',
+      `${unknown} is not an HL7 PurposeOfUse code; TREAT, HRESCH, HPAYMT are some`,
+      { purpose: unknown },
+    )
+  if (policy.from >= policy.to)
+    throw new EmrmError('window-empty', 'the window ends before it begins; correct from and to')
   return policy
 }
 

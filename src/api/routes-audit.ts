@@ -21,7 +21,8 @@ export function addAuditRoutes(app: FastifyInstance, context: ApiContext): void 
     }
     const record = queryText(request, 'record')
     const fromHeight = Number(queryText(request, 'from') ?? '1')
-    if (!Number.isSafeInteger(fromHeight)) throw new EmrmError('height-invalid', 'from is a height, a whole number')
+    if (!Number.isSafeInteger(fromHeight))
+      throw new EmrmError('height-invalid', 'from is refused; send a height, a whole number')
     const filter = {
       record: record === undefined ? null : recordIdIn(record),
       patient: id('patient'),

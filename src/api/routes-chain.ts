@@ -4,6 +4,7 @@
 import type { FastifyInstance } from 'fastify'
 
 import { EmrmError } from '../model/errors.ts'
+import { toHex } from '../model/hash.ts'
 import { type ApiContext, blockRefIn, openLines, requestIdIn } from './context.ts'
 import { blockJson, requestJson, toJson } from './present.ts'
 
@@ -29,7 +30,8 @@ export function addChainRoutes(app: FastifyInstance, context: ApiContext): void 
       throw new EmrmError('transaction-unknown', `no request ${id} in the chain of this peer; it may still wait`, {
         id,
       })
-    return { ...found, request: requestJson(found.request) }
+    // The exact bytes are the Merkle leaf: with them and the proof anyone can check the root in the header.
+    return { ...found, request: requestJson(found.request), bytes: toHex(found.request.bytes) }
   })
 
   // A large chain takes minutes: progress lines, then the report.

@@ -47,7 +47,9 @@ export function addIndexRoutes(app: FastifyInstance, context: ApiContext): void 
     const { caller } = sight
     const sees = caller.type === 'user' ? caller.user === id : user?.institution === sight.institution
     if (user === null || !sees)
-      throw new EmrmError('user-unknown', `there is no user ${id} that this caller may see`, { user: id })
+      throw new EmrmError('user-unknown', `there is no user ${id} that this caller may see; check the id and the key`, {
+        user: id,
+      })
     return toJson(user)
   })
 

@@ -40,7 +40,9 @@ export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void
     const confidentiality = confidentialityIn(queryText(request, 'confidentiality') ?? 'N')
     const labels = queryList(request, 'label')
     if (labels.length > LABELS_MAX)
-      throw new EmrmError('label-invalid', `a record has at most ${LABELS_MAX} labels`, { countMax: LABELS_MAX })
+      throw new EmrmError('label-invalid', `a record has at most ${LABELS_MAX} labels; leave some out`, {
+        countMax: LABELS_MAX,
+      })
     const lines = openLines(context, reply)
     const gone = new AbortController()
     reply.raw.on('close', () => gone.abort())
@@ -83,7 +85,10 @@ export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void
     const body = readObject(request.body, 'body', ['recipientKey'])
     const recipientKey = readText(body['recipientKey'], 'body.recipientKey', RECIPIENT_DIGITS).toLowerCase()
     if (!isHexadecimal(recipientKey, RECIPIENT_DIGITS))
-      throw new EmrmError('recipient-key-invalid', 'the recipient key is an X-Wing public key in hexadecimal')
+      throw new EmrmError(
+        'recipient-key-invalid',
+        'the recipient key is refused; send an X-Wing public key, 2432 hexadecimal digits',
+      )
     return toJson(await peer.release(requestIdIn(request.params.id), fromHex(recipientKey)))
   })
 
@@ -92,7 +97,7 @@ export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void
     const grant = requestIdIn(queryText(request, 'grant'))
     const from = Number(queryText(request, 'from') ?? '0')
     if (!Number.isSafeInteger(from) || from < 0)
-      throw new EmrmError('piece-invalid', 'from is the number of a 1 MiB piece, from 0')
+      throw new EmrmError('piece-invalid', 'from is refused; send the number of a 1 MiB piece, the first is 0')
     const pieces = peer.ciphertext(record, grant, from)[Symbol.asyncIterator]()
     // The first piece is taken before the head goes out, so that a refusal is an error document.
     const first = await pieces.next()
@@ -122,6 +127,10 @@ function requireHospital(caller: Caller): void {
 function confidentialityIn(text: string): Confidentiality {
   const found = CONFIDENTIALITIES.find(level => level === text)
   if (found === undefined)
-    throw new EmrmError('confidentiality-unknown', `${text} is none of ${CONFIDENTIALITIES.join(' ')}`, { value: text })
+    throw new EmrmError(
+      'confidentiality-unknown',
+      `${text} is no level of confidentiality; use one of ${CONFIDENTIALITIES.join(', ')}`,
+      { value: text },
+    )
   return found
 }

@@ -92,7 +92,7 @@ function makeApp(context: ApiContext, token: string): FastifyInstance {
     )
       throw new EmrmError(
         'unauthorized',
-        'this call needs the bearer token from the file api.token in the home of the peer',
+        'this call is refused; send the bearer token from the file api.token in the home of the peer',
       )
   })
   app.addHook('onSend', async (_request, reply) => {
@@ -103,7 +103,10 @@ function makeApp(context: ApiContext, token: string): FastifyInstance {
     void reply.code(statusOf(document.error.code)).send(document)
   })
   app.setNotFoundHandler((request, reply) => {
-    const error = new EmrmError('not-found', `${request.method} ${request.url.split('?')[0]} is no call of this API`)
+    const error = new EmrmError(
+      'not-found',
+      `${request.method} ${request.url.split('?')[0]} is no call of this API; see the README`,
+    )
     void reply.code(404).send(errorDocument(error, context.log))
   })
   addChainRoutes(app, context)

@@ -66,7 +66,7 @@ export function addPeerCommands(session: Session, program: Command): void {
   handle<HomeOption>(session, tx, ({ home }, id = '') =>
     withApi(home, async api => {
       const document = (await api.call('GET', `/v1/transactions/${encodeURIComponent(id)}`)) as Line
-      const { request, ...place } = document
+      const { request, bytes: _, ...place } = document
       return { document, lines: [requestLine({ ...(request as Line), outcome: place['outcome'] }), ...table(place)] }
     }),
   )

@@ -1,0 +1,224 @@
+// What scripts rely on (cli.md), against a running network: fields, codes, one document, exit codes.
+
+import assert from 'node:assert/strict'
+import { readFileSync, statSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { connectApi } from '../../src/api/client.ts'
+import { FRAME_BYTES_MAX } from '../../src/api/frames.ts'
+import { homePaths } from '../../src/config.ts'
+import { fromHex } from '../../src/model/hash.ts'
+import { leafHash, verifyInclusion } from '../../src/model/merkle.ts'
+import { run } from '../cli/run.ts'
+import { addRecord, observation, outFile, type Person, permit, person, request } from './people.ts'
+import { emrm, emrmJson, PASSWORD, type Ran, type Swarm, type SwarmPeer, startSwarm } from './swarm.ts'
+
+let swarm: Swarm
+let patient: Person
+let doctor: Person
+
+before(async () => {
+  swarm = await startSwarm()
+  patient = await person(swarm, at(0), 'patient', ['patient'])
+  doctor = await person(swarm, at(1), 'doctor', ['attending'])
+})
+after(() => swarm?.stop())
+
+const at = (i: number): SwarmPeer => swarm.peers[i] as SwarmPeer
+const home = (i = 0): readonly string[] => ['--home', at(i).home]
+const PERMIT = ['--grantee', 'role:attending', '--purpose', 'TREAT', '--right', 'read']
+
+function failed(ran: Ran, code: string): void {
+  const error = ran.json?.['error'] as { code: string; message: string } | undefined
+  assert.deepEqual([ran.code, error?.code], [1, code], ran.stdout + ran.stderr)
+  assert.match(ran.stderr, new RegExp(`^error ${code}: .+; .+`, 'm'))
+  assert.doesNotMatch(ran.stderr, /\n\s+at /)
+}
+
+/** In this process: the same command line without the start of a process. */
+async function json(...args: readonly string[]): Promise<Ran> {
+  const { code, stdout, stderr, json } = await run([...args, '--json'], { EMRM_PASSWORD: PASSWORD })
+  return { code, stdout, stderr, json: json() }
+}
+
+async function answer(...args: readonly string[]): Promise<Record<string, unknown>> {
+  const ran = await json(...args)
+  assert.equal(ran.code, 0, ran.stderr)
+  return ran.json ?? {}
+}
+
+test('status has the fields that scripts read, on every peer', async () => {
+  const all = await Promise.all(swarm.peers.map(peer => answer('status', '--home', peer.home)))
+  for (const status of all) {
+    for (const field of [
+      'peerId',
+      'institution',
+      'network',
+      'height',
+      'head',
+      'view',
+      'primary',
+      'role',
+      'peers',
+      'mempool',
+    ])
+      assert.ok(status[field] !== undefined && status[field] !== null, field)
+    assert.match(String(status['stateDigest']), /^[0-9a-f]{64}$/)
+    assert.match(String(status['version']), /^\d+\.\d+\.\d+$/)
+    assert.equal((status['peers'] as unknown[]).length, 3)
+  }
+  assert.equal(new Set(all.map(status => status['peerId'])).size, 4)
+})
+
+test('what cannot be a record is refused with its reason, and what can comes from standard input too', async () => {
+  const file = join(swarm.dir, 'bad')
+  const add = (...more: readonly string[]): Promise<Ran> =>
+    json('record', 'add', file, ...home(), '--patient', patient.id, ...more)
+  failed(await add(), 'file-missing')
+  await writeFile(file, '')
+  failed(await add(), 'record-empty')
+  await writeFile(file, '{"resourceType":"Observation","status":')
+  failed(await add('--kind', 'fhir'), 'record-malformed')
+  failed(await add('--kind', 'video'), 'kind-unknown')
+  failed(await add('--confidentiality', 'X'), 'confidentiality-unknown')
+  failed(await json('record', 'add', file, ...home(), '--patient', '0'.repeat(32)), 'unknown-user')
+  const piped = await emrmJson(['record', 'add', '-', ...home(), '--patient', patient.id], {
+    stdin: observation('piped'),
+  })
+  assert.equal(piped['size'], Buffer.byteLength(observation('piped')))
+  assert.match(String(piped['record']), /^[0-9a-f]{32}$/)
+})
+
+test('one permission value is set once: a timestamp not above the last is refused by the chain', async () => {
+  const record = await addRecord(swarm, at(0), patient, observation('once'))
+  const first = await permit(patient, ['--scope', `record:${record}`, ...PERMIT])
+  const again = (timestamp: number): Promise<Ran> =>
+    json(
+      ...['policy', 'set', ...home(), '--key', patient.key, '--scope', `record:${record}`, ...PERMIT],
+      ...['--timestamp', String(timestamp)],
+    )
+  failed(await again(Number(first['timestamp'])), 'timestamp-not-above-last')
+  failed(await again(Number(first['timestamp']) - 1), 'timestamp-not-above-last')
+  assert.equal((await again(Number(first['timestamp']) + 1)).code, 0)
+})
+
+test('a policy that means nothing is refused before it is signed: nothing reaches the chain', async () => {
+  const { height } = await answer('status', ...home())
+  const set = (...more: readonly string[]): Promise<Ran> =>
+    json('policy', 'set', ...home(), '--key', patient.key, '--grantee', 'anyone', '--right', 'read', ...more)
+  failed(await set('--purpose', 'SNOOPING'), 'purpose-unknown')
+  failed(await set('--purpose', 'TREAT', '--from', '2027-02-01', '--to', '2027-01-01'), 'window-empty')
+  failed(
+    await json(
+      'policy',
+      'set',
+      ...home(),
+      '--key',
+      patient.key,
+      '--grantee',
+      'institution:nowhere',
+      '--purpose',
+      'TREAT',
+    ),
+    'institution-unknown',
+  )
+  assert.equal((await answer('status', ...home()))['height'], height)
+})
+
+test('keys: a wrong password, a missing file, a file that exists, a role that nobody knows', async () => {
+  const wrong = { env: { EMRM_PASSWORD: 'not the password' } }
+  failed(await emrm(['policy', 'list', ...home(), '--key', patient.key, '--json'], wrong), 'wrong-password')
+  failed(await json('policy', 'list', ...home(), '--key', join(swarm.dir, 'none')), 'key-file-missing')
+  const register = (role: string, out: string): Promise<Ran> =>
+    json('user', 'register', ...home(), '--role', role, '--name', 'x', '--out', out)
+  failed(await register('patient', patient.key), 'key-file-exists')
+  failed(await register('wizard', join(swarm.dir, 'wizard.key')), 'role-unknown')
+  assert.equal(statSync(patient.key).mode & 0o777, 0o600)
+  assert.ok(!readFileSync(patient.key, 'utf8').includes('seed'))
+})
+
+test('a request stands in its block with a Merkle proof that anyone can check', async () => {
+  const { policy, height } = await permit(patient, ['--scope', 'kind:pdf', ...PERMIT])
+  const tx = await answer('tx', String(policy), ...home(2))
+  assert.deepEqual([tx['height'], (tx['outcome'] as { type: string }).type], [height, 'done'])
+  const block = await answer('block', String(height), ...home(3))
+  assert.deepEqual(await answer('block', String(block['id']), ...home(1)), block)
+  assert.equal((block['header'] as { requestsRoot: string }).requestsRoot, tx['requestsRoot'])
+  const { votes, path } = block['certificate'] as { votes: unknown[]; path: string }
+  assert.ok(votes.length >= (path === 'FAST' ? 4 : 3))
+  const proved = (bytes: string): boolean =>
+    verifyInclusion({
+      leafHash: leafHash(fromHex(bytes)),
+      index: Number(tx['index']),
+      size: Number(tx['requestCount']),
+      proof: (tx['proof'] as string[]).map(fromHex),
+      root: fromHex(String(tx['requestsRoot'])),
+    })
+  const { bytes } = tx as { bytes: string }
+  assert.ok(proved(bytes))
+  assert.ok(!proved(`${bytes.slice(0, -2)}00`))
+  failed(await json('block', '999999', ...home()), 'block-unknown')
+  failed(await json('tx', 'f'.repeat(64), ...home()), 'transaction-unknown')
+})
+
+test('verify, replay, audit and explain agree with what happened', async () => {
+  const record = await addRecord(swarm, at(0), patient, observation('audit'))
+  const { policy } = await permit(patient, ['--scope', `record:${record}`, ...PERMIT])
+  const out = outFile(swarm)
+  const granted = await request(doctor, record, 'attending', 'TREAT', out)
+  assert.equal(granted.code, 0, granted.stderr)
+  assert.equal(readFileSync(out, 'utf8'), observation('audit'))
+  assert.equal(statSync(out).mode & 0o077, 0)
+  assert.equal((await request(doctor, record, 'attending', 'HRESCH', outFile(swarm))).code, 3)
+
+  const asPatient = [...home(), '--key', patient.key]
+  const { entries } = (await answer('audit', ...asPatient, '--record', record)) as {
+    entries: { type: string; result: string; details: { basis?: string } }[]
+  }
+  assert.deepEqual(
+    entries.map(({ type, result }) => `${type} ${result}`),
+    [
+      'record.register done',
+      'policy.set done',
+      'access.request granted',
+      'access.receipt done',
+      'access.request denied: role-purpose',
+    ],
+  )
+  assert.equal(entries[2]?.details.basis, policy)
+  const { rules } = (await answer('explain', record, ...asPatient)) as { rules: { policy: string }[] }
+  assert.ok(rules.some(rule => rule.policy === policy))
+  for (const peer of swarm.peers) {
+    assert.equal((await answer('verify', '--home', peer.home))['ok'], true)
+    assert.equal((await answer('replay', '--home', peer.home))['ok'], true)
+  }
+})
+
+test('"not allowed" and "does not exist" are one answer', async () => {
+  const record = await addRecord(swarm, at(0), patient, observation('hidden'))
+  const show = async (id: string, ...more: readonly string[]): Promise<string> => {
+    const ran = await json('record', 'show', id, ...more)
+    failed(ran, 'record-unknown')
+    return (ran.stdout + ran.stderr).replaceAll(id, 'ID')
+  }
+  const nothing = '0'.repeat(32)
+  for (const who of [home(1), [...home(1), '--key', doctor.key], [...home(0), '--key', doctor.key]])
+    assert.equal(await show(record, ...who), await show(nothing, ...who))
+  assert.equal((await answer('record', 'show', record, ...home()))['record'], record)
+})
+
+test('a request that is too large is refused by the API, and garbage is no request', async () => {
+  const api = await connectApi(homePaths(at(0).home))
+  const tooLarge = (async function* () {
+    const head = Buffer.alloc(4)
+    head.writeUInt32BE(FRAME_BYTES_MAX + 1)
+    yield head
+  })()
+  const lines: unknown[] = []
+  for await (const line of api.exchange('/v1/requests', {}, tooLarge))
+    lines.push((line['error'] as { code: string }).code)
+  assert.deepEqual(lines, ['request-too-large'])
+  await assert.rejects(api.submit(new Uint8Array(100)), { code: 'request-invalid' })
+  api.close()
+})
