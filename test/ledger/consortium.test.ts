@@ -193,3 +193,17 @@ test('a genesis whose parts do not fit is refused', () => {
       error => error instanceof EmrmError && error.code === 'genesis-invalid',
     )
 })
+
+test('a restored peer knows the committees of old heights and of the present epoch', () => {
+  const genesis = makeGenesis({}, { epochBlocks: 5 })
+  const world = new World(genesis)
+  world.agree(rate('west', 2000))
+  while (world.ledger.head().height < 6) world.executeAll([])
+  const { changes, height, root } = world.ledger.checkpoint()
+  const entries = new Map([...changes].flatMap(([key, value]) => (value === null ? [] : [[key, value] as const])))
+  const ledger = makeLedger(genesis)
+  ledger.restore(entries, height, root, world.blocks.at(-1)!)
+  for (const at of [0, 1, 5, 6, 10, 11])
+    assert.deepEqual(ledger.committeeAt(asHeight(at)), world.ledger.committeeAt(asHeight(at)), `height ${at}`)
+  assert.deepEqual(ledger.head(), world.ledger.head())
+})

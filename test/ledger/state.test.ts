@@ -93,6 +93,17 @@ test('another key’s leaf proves absence only on the path of the key that is ab
     assert.equal(verifyStateProof({ root, key: name, value: null, proof: present }), false, name)
 })
 
+test('a leaf that stands where its own path does not lead proves nothing, even under a root made for it', () => {
+  const bitOf = (name: string): number => sha256(bytes(name))[0]! >> 7
+  const left = NAMES.find(name => bitOf(name) === 0)!
+  const right = NAMES.find(name => bitOf(name) === 1)!
+  const leaf = { keyHash: sha256(bytes(right)), valueHash: sha256(bytes('a')) }
+  const hash = sha256(Buffer.concat([Buffer.of(0), leaf.keyHash, leaf.valueHash]))
+  const sibling = new Uint8Array(32).fill(7)
+  const root = sha256(Buffer.concat([Buffer.of(1), hash, sibling]))
+  assert.equal(verifyStateProof({ root, key: left, value: null, proof: { siblings: [sibling], leaf } }), false)
+})
+
 test('malformed proofs are false, not errors', () => {
   const root = new Uint8Array(32)
   const key = 'key/1'
