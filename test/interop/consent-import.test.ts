@@ -410,6 +410,36 @@ test('obligations and rights of our own extensions are kept', () => {
   assert.equal(codeOf(consentR4(treat, right('all'))), 'value-invalid')
 })
 
+test('an exception never brings more than its Consent: neither labels, nor time, nor rights', () => {
+  // Normal data for the practitioner, restricted data for the clerk: the clerk gets no normal data by that.
+  const provision = {
+    ...{ ...treat, ...labels('N'), actor: [actor('Practitioner/f204')] },
+    provision: [{ type: 'permit', ...labels('R'), actor: [actor('Practitioner/ex-clerk')] }],
+  }
+  rows(provision, {}, [
+    ['grant', { purpose: 'TREAT' }],
+    ['no-policy', { purpose: 'TREAT', user: CLERK }],
+    ['no-policy', { purpose: 'TREAT', user: CLERK, confidentiality: 'R' }],
+  ])
+  const longer = { type: 'permit', ...purposes('TREAT'), period: { start: '2020-01-01', end: '2030-12-31' } }
+  rows({ type: 'deny', period: { start: '2020-01-01', end: '2022-12-31' }, provision: [longer] }, {}, [
+    ['grant', { purpose: 'TREAT', time: Date.UTC(2022, 0, 1) }],
+    ['window-closed', { purpose: 'TREAT', time: NOW }],
+  ])
+  // Sharing includes reading, so who is excepted from sharing altogether does not read.
+  const excepted = { ...treat, provision: [{ type: 'deny', actor: [actor('Practitioner/ex-clerk')] }] }
+  rows(excepted, { policy: [{ uri: 'https://emrm.example/policy/share-only' }] }, [
+    ['grant', { purpose: 'TREAT' }],
+    ['patient-denied', { purpose: 'TREAT', user: CLERK }],
+  ])
+  // Data that a policy cannot select, excepted for one: all data for that one, nothing for the others.
+  const dated = { type: 'deny', actor: [actor('Practitioner/ex-clerk')], dataPeriod: { start: '2022-01-01' } }
+  rows({ ...treat, provision: [dated] }, {}, [
+    ['grant', { purpose: 'TREAT' }],
+    ['patient-denied', { purpose: 'TREAT', user: CLERK }],
+  ])
+})
+
 test('each (scope, grantee) gets one policy, and notes name nobody', () => {
   const provision = {
     ...{ ...treat, ...labels('N') },

@@ -30,7 +30,7 @@ export type AuditedDecision = {
 }
 
 /** A machine that took part. `address`: host name, IP address or URI. */
-export type AuditParty = { readonly name: string; readonly address: string }
+type AuditParty = { readonly name: string; readonly address: string }
 
 /** `recorded`: when the release happened, by the peer that saw it; a decision is recorded at its block's time. */
 export type AuditContext =

@@ -5,7 +5,7 @@
 import { CONFIDENTIALITIES, RIGHTS } from '../../access/sets.ts'
 import type { Grantee, Scope } from '../../model/operations.ts'
 import { narrowPermit, permitDrafts } from './compile-permit.ts'
-import { ANYONE, EVERYTHING, keyOf, onePerKey, sortedRights, stamps } from './drafts.ts'
+import { ANYONE, EVERYTHING, keyOf, onePerKey, shared, sortedRights, stamps } from './drafts.ts'
 import { kindOfClass } from './known-records.ts'
 import { hasConditions, hasLabels, type Reading, selectsData } from './provision.ts'
 import { ALL_PURPOSES, denyBeside } from './purpose-sets.ts'
@@ -14,7 +14,7 @@ import { resolveRecord } from './references.ts'
 import { type ConsentMapping, type ConsentRules, FOREVER, type PolicyDraft, type Rule, type Window } from './types.ts'
 
 /** Far below what the ledger keeps for one patient: one Consent does not fill it. */
-export const DRAFTS_MAX = 500
+const DRAFTS_MAX = 500
 
 export function compileConsent(rules: ConsentRules, reading: Reading): ConsentMapping {
   const { notes } = reading
@@ -113,15 +113,14 @@ const adds = (rule: Rule, base: Rule): boolean =>
   rule.dataPeriod === null &&
   rule.data.length + rule.classes.length + rule.codes.length === 0
 
-const within = (rule: Rule, base: Rule): Rule => {
+function within(rule: Rule, base: Rule): Rule {
   if (base.window === null) return rule
   if (rule.window === null) return { ...rule, window: base.window }
-  const both = (a: typeof base.window.narrow, b: typeof base.window.narrow): typeof base.window.narrow => {
-    if (a === null || b === null) return null
-    const window = { from: Math.max(a.from, b.from), to: Math.min(a.to, b.to) }
-    return window.from < window.to ? window : null
+  const [own, outer] = [rule.window.narrow, base.window.narrow]
+  return {
+    ...rule,
+    window: { narrow: own === null || outer === null ? null : shared(own, outer), wide: rule.window.wide },
   }
-  return { ...rule, window: { narrow: both(rule.window.narrow, base.window.narrow), wide: rule.window.wide } }
 }
 
 /** Permits with the exceptions taken out, where that can be, and the exceptions that stand for themselves. */

@@ -18,11 +18,8 @@ export const sharedPurposes = (first: readonly string[], second: readonly string
 export const denyBeside = (denied: readonly string[], permitted: readonly string[]): readonly string[] =>
   writable(code => denied.some(above => standsAbove(above, code)) && !covered(permitted, code), standsAbove)
 
-export const covered = (permitted: readonly string[], code: string): boolean =>
+const covered = (permitted: readonly string[], code: string): boolean =>
   permitted.some(above => purposeCovers(above, code))
-
-export const coversAll = (outer: readonly string[], inner: readonly string[]): boolean =>
-  inner.every(code => covered(outer, code))
 
 export const unionPurposes = (first: readonly string[], second: readonly string[]): readonly string[] =>
   [...new Set([...first, ...second])].sort()

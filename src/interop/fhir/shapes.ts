@@ -2,7 +2,7 @@
 
 export type Coding = { readonly system: string; readonly code: string; readonly display?: string }
 export type CodeableConcept = { readonly coding: readonly Coding[] }
-export type Identified = { readonly system: string; readonly value: string }
+type Identified = { readonly system: string; readonly value: string }
 export type Reference = { readonly type?: string; readonly identifier?: Identified; readonly display?: string }
 export type Extension = {
   readonly url: string
@@ -11,8 +11,8 @@ export type Extension = {
   readonly valueUri?: string
   readonly valueString?: string
 }
-export type Period = { readonly start?: string; readonly end?: string }
-export type Meta = {
+type Period = { readonly start?: string; readonly end?: string }
+type Meta = {
   readonly versionId?: string
   readonly profile?: readonly string[]
   readonly security?: readonly Coding[]

@@ -27,7 +27,7 @@ export function periodBounds(value: Json, where: string, utcOffsetMinutes: numbe
   return { wide, narrow: narrow.from < narrow.to ? narrow : null }
 }
 
-export function reach(value: string, where: string, utcOffsetMinutes: number | undefined): Reach {
+function reach(value: string, where: string, utcOffsetMinutes: number | undefined): Reach {
   const instant = INSTANT.exec(value)
   if (instant !== null) return instantReach(instant, where)
   const date = DATE.exec(value)

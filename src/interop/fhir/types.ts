@@ -66,7 +66,7 @@ export type ConsentMapping = {
   readonly replacesEarlier: boolean
 }
 
-export type ConsentRefusal = {
+type ConsentRefusal = {
   readonly type: 'refused'
   /** Stable, lower-case words with hyphens. */
   readonly code: string
