@@ -10,6 +10,7 @@ import { addAuditCommands } from './audit.ts'
 import { addDelegateCommands } from './delegates.ts'
 import { addDemoCommand } from './demo.ts'
 import { addNetworkCommands } from './network.ts'
+import { addOperationsCommands } from './operations.ts'
 import { addPeerCommands } from './peer.ts'
 import { addPolicyCommands } from './policies.ts'
 import { addRecordCommands } from './records.ts'
@@ -60,6 +61,7 @@ function makeProgram(session: Session): Command {
   addDelegateCommands(session, program)
   addAccessCommands(session, program)
   addAuditCommands(session, program)
+  addOperationsCommands(session, program)
   return program
 }
 

@@ -34,6 +34,12 @@ const COMMANDS = [
   'explain',
   'audit',
   'replay',
+  'backup',
+  'restore',
+  'doctor',
+  'network admit',
+  'record withdraw',
+  'record adopt',
 ]
 
 test('wrong usage is exit code 2, said on stderr in one line, and with --json in one document', async () => {

@@ -1,0 +1,154 @@
+// `emrm doctor`: what an operator would look at first, looked at for them: settings, secrets, ports, disk, clock, neighbours, progress.
+// It changes nothing. Not here: the chain and the vault (emrm verify).
+
+import { readdir, stat, statfs } from 'node:fs/promises'
+import { connect, createServer } from 'node:net'
+import { join } from 'node:path'
+
+import { connectApi } from './api/client.ts'
+import type { PeerStatus } from './api/peer-handle.ts'
+import { homePaths, loadConfig, type PeerConfig } from './config.ts'
+import { EmrmError } from './model/errors.ts'
+import { makeQuorum } from './model/quorum.ts'
+
+const FREE_BYTES_MIN = 1024 ** 3
+const CONNECT_TIMEOUT_MS = 2_000
+const CLOCK_AHEAD_MAX_MS = 60_000
+
+export type Check = { readonly check: string; readonly ok: boolean; readonly detail: string }
+
+export async function examine(
+  home: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<readonly Check[]> {
+  const node: Check = { check: 'node', ok: true, detail: process.versions.node }
+  let config: PeerConfig
+  try {
+    config = await loadConfig(home, env)
+  } catch (error) {
+    if (!(error instanceof EmrmError)) throw error
+    return [node, bad('settings', `${error.code}: ${error.message}`)]
+  }
+  const status = await statusOf(home)
+  return [
+    node,
+    good('settings', `network ${config.genesis.network}, ${config.peers.length} peers listed`),
+    await checkSecrets(config),
+    await checkDisk(config),
+    ...(status === null ? await checkPorts(config) : checkRunning(config, status)),
+    ...(await checkNeighbours(config)),
+  ]
+}
+
+const good = (check: string, detail: string): Check => ({ check, ok: true, detail })
+const bad = (check: string, detail: string): Check => ({ check, ok: false, detail })
+
+async function statusOf(home: string): Promise<(PeerStatus & { readonly headTime?: number }) | null> {
+  try {
+    const api = await connectApi(homePaths(home))
+    try {
+      const status = (await api.call('GET', '/v1/status')) as PeerStatus
+      if (status.height === 0) return status
+      const block = (await api.call('GET', `/v1/blocks/${status.height}`)) as { header: { timestamp: number } }
+      return { ...status, headTime: block.header.timestamp }
+    } finally {
+      api.close()
+    }
+  } catch (error) {
+    if (error instanceof EmrmError) return null
+    throw error
+  }
+}
+
+async function checkSecrets({ paths }: PeerConfig): Promise<Check> {
+  const keys: readonly string[] = await readdir(join(paths.home, 'keys')).catch(() => [])
+  const open: string[] = []
+  for (const file of [paths.swarmKey, ...keys.map(name => join(paths.home, 'keys', name))])
+    if (((await stat(file)).mode & 0o077) !== 0) open.push(file)
+  if (!keys.includes('institution.key'))
+    return bad('secrets', 'keys/institution.key is missing; restore it from a backup')
+  return open.length === 0
+    ? good('secrets', 'readable by their owner only')
+    : bad('secrets', `others can read ${open.join(', ')}; chmod 600`)
+}
+
+async function checkDisk({ paths }: PeerConfig): Promise<Check> {
+  const { bavail, bsize } = await statfs(paths.home)
+  const free = bavail * bsize
+  const detail = `${(free / 1024 ** 3).toFixed(1)} GiB free`
+  return free < FREE_BYTES_MIN
+    ? bad('disk', `${detail}; the peer stops when a write fails, make room`)
+    : good('disk', detail)
+}
+
+async function checkPorts(config: PeerConfig): Promise<readonly Check[]> {
+  const wanted = [
+    ...config.listen.map(address => ({ what: 'port', ...partsOf(address) })),
+    { what: 'api port', ...config.api },
+  ]
+  return Promise.all(
+    wanted.map(async ({ what, host, port }) =>
+      (await canListen(host, port))
+        ? good(what, `${host}:${port} is free, the peer does not run`)
+        : bad(
+            what,
+            `${host}:${port} cannot be listened on; another program has it, or it is not this machine's address`,
+          ),
+    ),
+  )
+}
+
+function checkRunning(config: PeerConfig, status: PeerStatus & { readonly headTime?: number }): readonly Check[] {
+  const { n, fast } = makeQuorum(config.genesis.validatorCount, config.genesis.f, config.genesis.p)
+  const direct = status.peers.filter(peer => peer.direct).length
+  const needed = n - config.genesis.f - 1
+  const links = `${direct} direct links (${needed} needed to decide, ${fast - 1} to decide in two phases)`
+  const ahead = (status.headTime ?? 0) - Date.now()
+  return [
+    good('running', `height ${status.height}, view ${status.view}, ${status.role}`),
+    direct >= needed ? good('links', links) : bad('links', `${links}; look at "emrm peers" and the network`),
+    ahead > CLOCK_AHEAD_MAX_MS
+      ? bad('clock', `the last block is ${Math.round(ahead / 1000)} s in this machine's future; set the clock by NTP`)
+      : good('clock', 'not behind the chain'),
+  ]
+}
+
+async function checkNeighbours(config: PeerConfig): Promise<readonly Check[]> {
+  const own = new Set([...config.listen, ...config.announce])
+  const others = config.peers.filter(({ addresses }) => !addresses.some(address => own.has(address)))
+  return Promise.all(
+    others.map(async ({ name, addresses }) => {
+      const reached = await Promise.all(addresses.map(address => canConnect(partsOf(address))))
+      const check = `reach ${name}`
+      return reached.some(Boolean)
+        ? good(check, addresses.join(' '))
+        : bad(check, `nothing answers at ${addresses.join(' ')}; that hospital is down, or a firewall is between`)
+    }),
+  )
+}
+
+function partsOf(address: string): { readonly host: string; readonly port: number } {
+  const [, , host = '', , port = '0'] = address.split('/')
+  return { host, port: Number(port) }
+}
+
+function canListen(host: string, port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(true)))
+  })
+}
+
+function canConnect({ host, port }: { readonly host: string; readonly port: number }): Promise<boolean> {
+  return new Promise(resolve => {
+    const socket = connect({ host, port, timeout: CONNECT_TIMEOUT_MS })
+    const answer = (reached: boolean): void => {
+      socket.destroy()
+      resolve(reached)
+    }
+    socket.once('connect', () => answer(true))
+    socket.once('timeout', () => answer(false))
+    socket.once('error', () => answer(false))
+  })
+}

@@ -1,0 +1,120 @@
+// Backup, restore and doctor on a home that never ran: what is changed in a backup is named, and what was restored may not sign.
+
+import assert from 'node:assert/strict'
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+
+import { loadConfig, unlockKeys } from '../../src/config.ts'
+import { errorCode, type Run, run } from './run.ts'
+
+const PASSWORD = 'correct horse'
+let dir: string
+let home: string
+let backup: string
+
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'emrm-ops-'))
+  home = join(dir, 'net', 'hospital-1')
+  backup = join(dir, 'backup')
+  const create = ['network', 'create', '--dir', join(dir, 'net'), '--name', 'n', '--hospitals', '4']
+  assert.equal((await run([...create, '--base-port', '18000'], { EMRM_PASSWORD: PASSWORD })).code, 0)
+  assert.equal((await run(['backup', '--home', home, '--out', backup, '--json'])).code, 0)
+})
+after(() => rm(dir, { recursive: true, force: true }))
+
+let serial = 0
+const restore = (): Promise<Run> =>
+  run(['restore', '--from', backup, '--home', join(dir, `restored-${++serial}`), '--json'])
+
+/** Runs with one file of the backup changed, and puts it back. */
+async function withChanged(
+  name: string,
+  change: (text: string) => string | null,
+  look: () => Promise<void>,
+): Promise<void> {
+  const file = join(backup, name)
+  const before = await readFile(file, 'utf8').catch(() => null)
+  const after = change(before ?? '')
+  await (after === null ? rm(file) : writeFile(file, after))
+  try {
+    await look()
+  } finally {
+    await (before === null ? rm(file) : writeFile(file, before, { mode: 0o600 }))
+  }
+}
+
+async function refused(code: string, file?: string): Promise<void> {
+  const ran = await restore()
+  assert.equal(errorCode(ran), code, ran.stderr)
+  if (file !== undefined) assert.equal((ran.json()['error'] as { file: string }).file, file)
+  assert.ok(!(await readdir(dir)).includes(`restored-${serial}`), 'a half-made home is left')
+}
+
+test('a file of a backup that was changed, lost or added is named, and no home is made', async () => {
+  await withChanged(
+    'peers.json',
+    text => `${text} `,
+    () => refused('backup-corrupt', 'peers.json'),
+  )
+  await withChanged(
+    'swarm.key',
+    () => null,
+    () => refused('backup-corrupt', 'swarm.key'),
+  )
+  await withChanged(
+    'keys/extra.key',
+    () => 'x',
+    () => refused('backup-corrupt', 'keys/extra.key'),
+  )
+  const elsewhere = (text: string): string => text.replace('"path": "peers.json"', '"path": "../peers.json"')
+  await withChanged('manifest.json', elsewhere, () => refused('config-invalid'))
+  await withChanged(
+    'manifest.json',
+    () => null,
+    () => refused('file-missing'),
+  )
+})
+
+test('a backup holds what the home holds, keys still encrypted, and not what belongs to one run', async () => {
+  const names = (await readdir(backup, { recursive: true })).filter(name => !name.startsWith('data'))
+  for (const name of ['config.json', 'genesis.json', 'swarm.key', 'peers.json', 'keys/institution.key', 'keys/ca.key'])
+    assert.ok(names.includes(name), name)
+  for (const name of ['api.token', 'api.address', 'guard.json']) assert.ok(!names.includes(name), name)
+  assert.equal(errorCode(await run(['backup', '--home', home, '--out', backup, '--json'])), 'directory-not-empty')
+})
+
+test('a restored home loads with its keys and may sign nothing until the others have spoken', async () => {
+  assert.equal((await restore()).code, 0)
+  const config = await loadConfig(join(dir, `restored-${serial}`))
+  const { institution } = await unlockKeys(config.paths, PASSWORD)
+  assert.equal(institution.publicKey, config.genesis.institutions[0]?.publicKey)
+  const guard = JSON.parse(await readFile(join(config.paths.home, 'guard.json'), 'utf8'))
+  assert.deepEqual(guard, { version: 1, signFrom: null })
+})
+
+type Check = { check: string; ok: boolean }
+const doctor = async (where: string): Promise<Map<string, boolean>> => {
+  const ran = await run(['doctor', '--home', where, '--json'])
+  const checks = ran.json()['checks'] as Check[]
+  const allGood = checks.every(({ ok }) => ok)
+  assert.equal(ran.code, allGood ? 0 : 1)
+  assert.equal(ran.json()['ok'], allGood)
+  return new Map(checks.map(({ check, ok }) => [check, ok]))
+}
+
+test('the doctor names what is wrong: settings, open secrets, a taken port, a silent neighbour', async () => {
+  const sick = join(dir, 'net', 'hospital-2')
+  assert.equal((await doctor(join(dir, 'nowhere'))).get('settings'), false)
+  const found = await doctor(sick)
+  assert.deepEqual([found.get('settings'), found.get('secrets'), found.get('port')], [true, true, true])
+  assert.equal(found.get('reach hospital-1'), false)
+  const taken = createServer()
+  await new Promise<void>(resolve => taken.listen(18_020, '127.0.0.1', resolve))
+  await chmod(join(sick, 'keys', 'seal.key'), 0o644)
+  const worse = await doctor(sick)
+  taken.close()
+  assert.deepEqual([worse.get('port'), worse.get('api port'), worse.get('secrets')], [false, true, false])
+})
