@@ -13,8 +13,11 @@ import { type Clock, type Network, TOPICS, type Topic } from './ports.ts'
 const DIRECT_PROPOSAL_VALIDATORS_MAX = 8
 /** A batch of requests leaves when it holds this many bytes, … */
 const BATCH_BYTES = 64 * 1024
-/** … or this long after the last one left: at light load at once, under load up to fifty batches a second. */
+/** … or this long after the last one left: at light load at once, under load up to fifty batches a second, … */
 const BATCH_INTERVAL_MS = 20
+/** … and twenty a second when the last one was this full: then requests wait for their block anyhow, and each batch costs every peer. */
+const BATCH_BUSY_BYTES = 2 * 1024
+const BATCH_BUSY_INTERVAL_MS = 50
 const SEEN_MAX = 8192
 /** Changes every so often, so that a message sent again is not taken by gossip for one that went before. */
 const ATTEMPT_MS = 200
@@ -106,6 +109,7 @@ export function makeRequestBatcher<R extends { readonly bytes: Uint8Array }>(
   let batch: R[] = []
   let bytes = 0
   let lastMs = Number.NEGATIVE_INFINITY
+  let intervalMs = BATCH_INTERVAL_MS
   let cancel: (() => void) | null = null
 
   const leave = (): void => {
@@ -113,6 +117,7 @@ export function makeRequestBatcher<R extends { readonly bytes: Uint8Array }>(
     cancel = null
     if (batch.length === 0) return
     const leaving = batch
+    intervalMs = bytes >= BATCH_BUSY_BYTES ? BATCH_BUSY_INTERVAL_MS : BATCH_INTERVAL_MS
     batch = []
     bytes = 0
     lastMs = clock.nowMs()
@@ -125,7 +130,7 @@ export function makeRequestBatcher<R extends { readonly bytes: Uint8Array }>(
       batch.push(request)
       bytes += length
       if (bytes >= BATCH_BYTES) leave()
-      else if (cancel === null) cancel = clock.after(Math.max(0, lastMs + BATCH_INTERVAL_MS - clock.nowMs()), leave)
+      else if (cancel === null) cancel = clock.after(Math.max(0, lastMs + intervalMs - clock.nowMs()), leave)
     },
     stop() {
       cancel?.()

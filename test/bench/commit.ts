@@ -143,9 +143,11 @@ function makeSource(users: readonly SigningKey[], chainId: Digest, lanes: number
   const idle = Array.from({ length: lanes }, (_, lane) => users.filter((_, i) => i % lanes === lane))
   const ready = new Map<SigningKey, Signed[]>(users.map(user => [user, []]))
   const busy = new Map<string, { readonly user: SigningKey; readonly lane: number }>()
-  let serial = 0
+  const last = new Map<SigningKey, number>()
   const one = (user: SigningKey): Signed => {
     const now = Date.now()
+    const timestamp = Math.max(now, (last.get(user) ?? 0) + 1)
+    last.set(user, timestamp)
     const operation = {
       type: 'policy.set',
       owner: user.identifier,
@@ -158,9 +160,8 @@ function makeSource(users: readonly SigningKey[], chainId: Digest, lanes: number
       to: asTimestamp(now + 86_400_000),
       anonymous: false,
       labelCeiling: 'N',
-      timestamp: asTimestamp(now + serial),
+      timestamp: asTimestamp(timestamp),
     } as unknown as Operation
-    serial++
     return sign(user, chainId, operation, now)
   }
   return {
