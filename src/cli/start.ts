@@ -19,28 +19,30 @@ export function addStartCommand(session: Session, program: Command): void {
   )
     .option('--console-port <port>', 'serve the console page on this loopback port', readWhole(0, 65_535))
     .option('--stop-with-stdin', 'stop when standard input closes, for a parent process that may die')
-  handle<StartOptions>(session, start, async ({ home, stopWithStdin }) => {
+  handle<StartOptions>(session, start, async ({ home, consolePort, stopWithStdin }) => {
     const { io } = session
-    const [{ startPeer }, { startApi }] = await Promise.all([import('../peer.ts'), import('../api/server.ts')])
+    const [{ startPeer }, { startApi }, { startConsole }] = await Promise.all([
+      import('../peer.ts'),
+      import('../api/server.ts'),
+      import('../api/console.ts'),
+    ])
     const config = await loadConfig(home, io.env)
     const keys = await unlockKeys(config.paths, await readPassword(io, { what: config.name, isNew: false }))
     const stopped = stopSignal(session, stopWithStdin === true)
     const { peer, log, failed } = await startPeer(config, keys)
+    const closing: (() => Promise<void>)[] = [() => peer.stop()]
     try {
       const api = await startApi({ peer, paths: config.paths, ...config.api, log })
-      try {
-        const { peerId, height } = peer.status()
-        io.stdout.write(
-          session.json
-            ? `${JSON.stringify({ ready: true, peer: peerId, height, api: api.address })}\n`
-            : `ready peer=${peerId} height=${height} api=${api.address}\n`,
-        )
-        await Promise.race([stopped, failed])
-      } finally {
-        await api.stop()
-      }
+      closing.push(() => api.stop())
+      const page = consolePort === undefined ? null : await startConsole({ peer, port: consolePort, log })
+      if (page !== null) closing.push(() => page.stop())
+      const { peerId, height } = peer.status()
+      const ready = { peer: peerId, height, api: api.address, ...(page === null ? {} : { console: page.address }) }
+      const words = Object.entries(ready).map(([name, value]) => `${name}=${value}`)
+      io.stdout.write(`${session.json ? JSON.stringify({ ready: true, ...ready }) : `ready ${words.join(' ')}`}\n`)
+      await Promise.race([stopped, failed])
     } finally {
-      await peer.stop()
+      for (const close of closing.reverse()) await close()
     }
     return null
   })
