@@ -93,7 +93,12 @@ export function makeApi(address: string, token: string, notRunning: (cause: unkn
     const incoming = await answer.catch(error => {
       throw error instanceof EmrmError ? error : lost(error)
     })
-    if ((incoming.statusCode ?? 500) >= 400) throw toError(await readJson(incoming))
+    if ((incoming.statusCode ?? 500) >= 400) {
+      const error = toError(await readJson(incoming))
+      // A refused upload is not read any further: neither end should go on with it.
+      outgoing.destroy()
+      throw error
+    }
     return incoming
   }
 
@@ -108,8 +113,14 @@ export function makeApi(address: string, token: string, notRunning: (cause: unkn
     },
     async *exchange(path, query, body) {
       const headers = { 'content-type': 'application/octet-stream' }
-      const incoming = await send('POST', withQuery(path, query), headers, body, 0)
-      for await (const line of splitLines(incoming)) yield JSON.parse(line) as Line
+      const failed: { reason?: unknown } = {}
+      try {
+        const incoming = await send('POST', withQuery(path, query), headers, noting(body, failed), 0)
+        for await (const line of splitLines(incoming)) yield JSON.parse(line) as Line
+      } catch (error) {
+        // What broke first is what is told: a file that could not be read, rather than the connection that ended for it.
+        throw failed.reason === undefined ? error : sourceFailed(failed.reason)
+      }
     },
     async *lines(method, path, { query, as } = {}) {
       const target = withQuery(path, query)
@@ -137,6 +148,26 @@ export function makeApi(address: string, token: string, notRunning: (cause: unkn
     close: () => agent.destroy(),
   }
   return api
+}
+
+async function* noting(source: AsyncIterable<Uint8Array>, failed: { reason?: unknown }): AsyncGenerator<Uint8Array> {
+  try {
+    yield* source
+  } catch (error) {
+    failed.reason = error
+    throw error
+  }
+}
+
+function sourceFailed(reason: unknown): EmrmError {
+  if (reason instanceof EmrmError) return reason
+  const code = (reason as NodeJS.ErrnoException).code ?? (reason as Error).name
+  return new EmrmError(
+    'source-failed',
+    `what was being sent could not be read (${code}); nothing was kept of it`,
+    { reason: code },
+    reason,
+  )
 }
 
 function signedHeaders(

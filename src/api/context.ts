@@ -66,7 +66,10 @@ export function openLines(context: ApiContext, reply: FastifyReply): Lines {
   }
   return {
     write,
-    error: (error, facts = {}) => write({ ...facts, ...errorDocument(error, context.log) }),
+    error: async (error, facts = {}) => {
+      // Whoever hung up has no use for the reason, and a broken connection is not our failure.
+      if (!raw.destroyed) await write({ ...facts, ...errorDocument(error, context.log) })
+    },
     end: () => void (flushing ?? Promise.resolve()).then(() => raw.end()),
     get closed() {
       return raw.destroyed
