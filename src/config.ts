@@ -40,8 +40,6 @@ export type Settings = {
   readonly logLevel?: LogLevel
   /** Also find peers of the private network by multicast DNS on this network segment. */
   readonly mdns?: boolean
-  /** Further holders of each record's ciphertext beside this hospital; 2 when absent. All peers should agree. */
-  readonly replicas?: number
   /** Directories, relative to the home unless absolute. */
   readonly data?: string
   readonly vault?: string
@@ -75,7 +73,6 @@ export type PeerConfig = {
   readonly api: { readonly host: string; readonly port: number }
   readonly logLevel: LogLevel
   readonly mdns: boolean
-  readonly replicas: number
   readonly dataDir: string
   readonly vaultDir: string
   readonly rulesFile: string | null
@@ -125,7 +122,6 @@ export async function loadConfig(
     api: { host: settings.api?.host ?? '127.0.0.1', port: settings.api?.port ?? settings.basePort + 1 },
     logLevel: readLogLevel(env['EMRM_LOG_LEVEL']) ?? settings.logLevel ?? 'info',
     mdns: settings.mdns ?? false,
-    replicas: settings.replicas ?? 2,
     dataDir: inHome(settings.data ?? 'data'),
     vaultDir: inHome(settings.vault ?? 'vault'),
     rulesFile: settings.rules === undefined ? null : inHome(settings.rules),
@@ -170,19 +166,7 @@ async function loadSettings(paths: HomePaths): Promise<Settings> {
 
 /** Throws EmrmError `config-invalid`; an unknown key is named, never ignored. */
 export function parseSettings(json: unknown, file: string): Settings {
-  const keys = [
-    'name',
-    'basePort',
-    'listen?',
-    'announce?',
-    'api?',
-    'logLevel?',
-    'mdns?',
-    'replicas?',
-    'data?',
-    'vault?',
-    'rules?',
-  ]
+  const keys = ['name', 'basePort', 'listen?', 'announce?', 'api?', 'logLevel?', 'mdns?', 'data?', 'vault?', 'rules?']
   const object = readObject(json, file, keys)
   const given = <T>(key: string, read: (value: unknown, where: string) => T): T | undefined =>
     object[key] === undefined ? undefined : read(object[key], `${file}.${key}`)
@@ -196,7 +180,6 @@ export function parseSettings(json: unknown, file: string): Settings {
     api: given('api', readApi),
     logLevel: given('logLevel', (value, where) => readOneOf(value, where, LOG_LEVELS)),
     mdns: given('mdns', readFlag),
-    replicas: given('replicas', (value, where) => readWhole(value, where, 0, 16)),
     data: given('data', readText),
     vault: given('vault', readText),
     rules: given('rules', readText),

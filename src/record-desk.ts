@@ -60,7 +60,7 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
   const self: Identifier = identifierOf(keys.institution.publicKey)
   const rules = await loadRules(config.rulesFile)
   const sealKey = keys.seal
-  const { chainId, replicas } = config
+  const { chainId } = config
   const stopping = new AbortController()
 
   const receiver = new DepositReceiver({
@@ -75,7 +75,6 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
     verifySignature,
     chainId,
     self,
-    replicas,
     clock,
     log,
   })
@@ -85,7 +84,7 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
     enforce: (grant, { kind, confidentiality }) =>
       enforce(rules, grant, { kind, confidentiality, minuteOfDay: localMinuteOfDay(clock.nowMs()) }),
   })
-  const pieceServer = new PieceServer({ vault, ledger, replicas, clock, log })
+  const pieceServer = new PieceServer({ vault, ledger, clock, log })
   network.onRequest(PROTOCOLS.deposit, (request, from) => receiver.handle(request, from))
   network.onRequest(PROTOCOLS.share, (request, from) => shareServer.handle(request, from))
   network.onRequest(PROTOCOLS.pieces, (request, from) => pieceServer.handle(request, from))
@@ -173,10 +172,7 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
       const found = ledger.grant(grant)
       if (entry === null || found === null || found.record !== record)
         throw new EmrmError('grant-unknown', 'there is no such grant for this record; ask for access first', { grant })
-      yield* fetchPieces(
-        { vault, ledger, network, replicas, clock, log },
-        { entry, grant, from, signal: stopping.signal },
-      )
+      yield* fetchPieces({ vault, ledger, network, clock, log }, { entry, grant, from, signal: stopping.signal })
     },
     async stop() {
       stopping.abort()

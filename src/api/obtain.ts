@@ -8,7 +8,7 @@ import type { SigningKey } from '../identity/keystore.ts'
 import { EmrmError } from '../model/errors.ts'
 import { fromHex } from '../model/hash.ts'
 import type { Digest, RequestId } from '../model/ids.ts'
-import type { ChainParameters, Grant, Outcome } from '../model/operations.ts'
+import type { Grant, Outcome } from '../model/operations.ts'
 import type { ReleasedShare } from '../records/shares.ts'
 import type { Api } from './client.ts'
 import { refusedError } from './operations.ts'
@@ -70,23 +70,21 @@ async function open(
   grant: Grant,
 ): Promise<{ readonly claim: RecordClaim; readonly opened: Awaited<ReturnType<typeof openRecord>> }> {
   const claim = (await api.call('GET', `/v1/records/${grant.record}`, { as: { signer: key, chainId } })) as Claimed
-  const { parameters } = (await api.call('GET', '/v1/rules')) as { parameters: ChainParameters }
   const { shares, refusals } = (await api.call('POST', `/v1/grants/${grant.grant}/release`, {
     body: { recipientKey: attempt.recipient.publicKey },
     timeoutMs: 120_000,
   })) as { shares: readonly ShareJson[]; refusals: readonly { institution: string; reason: string }[] }
-  if (shares.length < parameters.shareThreshold)
+  if (shares.length < claim.threshold)
     throw new EmrmError(
       'shares-insufficient',
-      `granted, but only ${shares.length} of ${parameters.shareThreshold} hospitals released a share${refusals.length === 0 ? '' : ` (${refusals.map(r => `${r.institution}: ${r.reason}`).join(', ')})`}; try again while the grant runs`,
-      { grant: grant.grant, have: shares.length, need: parameters.shareThreshold },
+      `granted, but only ${shares.length} of ${claim.threshold} hospitals released a share${refusals.length === 0 ? '' : ` (${refusals.map(r => `${r.institution}: ${r.reason}`).join(', ')})`}; try again while the grant runs`,
+      { grant: grant.grant, have: shares.length, need: claim.threshold },
     )
   const opened = await openRecord({
     claim,
     grant: grant.grant,
     shares: shares.map(shareOf),
     recipient: attempt.recipient,
-    threshold: parameters.shareThreshold,
     ciphertext: api.download(`/v1/records/${grant.record}/ciphertext`, { grant: grant.grant }),
     path,
     onProgress: bytes => onProgress('opening', bytes),

@@ -21,7 +21,7 @@ import {
 } from '../records/shares.ts'
 
 /** What the chain says of the record that was granted; of a twin, when the grant is for one. */
-export type RecordClaim = ShareClaim & CipherClaim & Pick<RecordRegister, 'commitment'>
+export type RecordClaim = ShareClaim & CipherClaim & Pick<RecordRegister, 'commitment' | 'threshold'>
 
 export type OpenOptions = {
   readonly claim: RecordClaim
@@ -29,8 +29,6 @@ export type OpenOptions = {
   readonly shares: readonly ReleasedShare[]
   /** The key whose digest stands in the grant. */
   readonly recipient: SealKey
-  /** t of the chain's parameters. */
-  readonly threshold: number
   /** All bytes from the first on, cut anywhere. */
   readonly ciphertext: AsyncIterable<Uint8Array>
   /** Replaced when it exists and everything was checked. */
@@ -89,7 +87,7 @@ export async function openRecord(options: OpenOptions): Promise<OpenedRecord> {
 async function openKey(
   options: OpenOptions,
 ): Promise<{ readonly contentKey: Uint8Array; readonly badShares: readonly number[] }> {
-  const { claim, grant, shares, recipient, threshold } = options
+  const { claim, grant, shares, recipient } = options
   const opened: OpenedShare[] = []
   const bad: number[] = []
   for (const share of shares) {
@@ -97,7 +95,7 @@ async function openKey(
     if (result === null) bad.push(share.index)
     else opened.push(result)
   }
-  const combined = await combineShares(opened, claim, threshold)
+  const combined = await combineShares(opened, claim, claim.threshold)
   for (const { share } of opened) share.fill(0)
   if (combined.type === 'insufficient')
     throw new EmrmError(

@@ -25,6 +25,7 @@ export function defaultParameters({ f }: { readonly n: number; readonly f: numbe
     emergencyGrantMs: 30 * MINUTE,
     emergencyReviewMs: 3 * DAY,
     epochBlocks: 1000,
+    replicas: 2,
   }
 }
 
@@ -43,6 +44,7 @@ const BOUNDS: { readonly [K in keyof ChainParameters]-?: readonly [min: number, 
   emergencyGrantMs: [SECOND, DAY],
   emergencyReviewMs: [SECOND, 30 * DAY],
   epochBlocks: [1, 1_000_000],
+  replicas: [0, 16],
 }
 
 /** Whether every parameter is a whole number within its bounds, and the two that hang together do. */

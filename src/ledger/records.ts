@@ -17,6 +17,8 @@ export function onRecordRegister(context: Context, operation: RecordRegister): O
   const institution = actingInstitution(context)
   if (institution === null || operation.custodian !== institution.id) return refused('not-authorized')
   if (!isRecordShape(operation)) return refused('invalid-operation')
+  // f peers must not be able to open a record, whatever its custodian finds convenient.
+  if (operation.threshold <= store.now().f) return refused('invalid-operation')
   if (!CONFIDENTIALITIES.includes(operation.confidentiality)) return refused('unknown-code')
   if (!operation.labels.every(isSensitivity)) return refused('unknown-code')
   if (!store.users.has(operation.owner)) return refused('unknown-user')
@@ -85,7 +87,8 @@ const isRecordShape = (operation: RecordRegister): boolean =>
   ) &&
   isWhole(operation.cipherSize) &&
   isWhole(operation.shareCount, SHARES_MAX) &&
-  operation.shareCount > 0
+  isWhole(operation.threshold, operation.shareCount) &&
+  operation.threshold >= 2
 
 /** A twin has the original's owner and custodian; one at a time, and no twin of a twin. */
 function twinFault({ store }: Context, operation: RecordRegister): Refused | null {

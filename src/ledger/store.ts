@@ -53,7 +53,15 @@ export class Store {
     'record',
     {
       ...{ record: true, owner: true, custodian: true, kind: true, confidentiality: true, labels: true },
-      ...{ commitment: true, cipherRoot: true, cipherSize: true, shareRoot: true, shareCount: true, keyCommit: true },
+      ...{
+        commitment: true,
+        cipherRoot: true,
+        cipherSize: true,
+        shareRoot: true,
+        shareCount: true,
+        threshold: true,
+        keyCommit: true,
+      },
       ...{ twinOf: true, height: true, time: true, withdrawn: true, twin: true },
     },
     (name, record) => this.indexes.noteRecord(name, record),

@@ -61,6 +61,8 @@ export type ChainParameters = {
   readonly emergencyReviewMs: number
   /** Blocks of an epoch; the committee changes only between epochs. */
   readonly epochBlocks: number
+  /** Holders of each record's ciphertext beside its custodian; all peers must find the same ones. */
+  readonly replicas: number
 }
 
 // ---- consortium: signed by the authority ----
@@ -140,6 +142,8 @@ export type RecordRegister = {
   /** RFC 6962 root over the share commitments, in committee order. */
   readonly shareRoot: Digest
   readonly shareCount: number
+  /** t that the key was dealt with: the parameter of the time, which may have changed since. */
+  readonly threshold: number
   /** SHA-256('emrm/key/1' ‖ record ‖ content key). */
   readonly keyCommit: Digest
   /** The original of which this is the de-identified twin. */

@@ -51,7 +51,7 @@ export async function collectShares(
   const { ledger, clock } = options
   const { entry, signal } = wanted
   signal.throwIfAborted()
-  const need = ledger.parameters().shareThreshold
+  const need = entry.threshold
   const shares = new Map<number, ReleasedShare>()
   const refusals: Refusal[] = []
   const over = new AbortController()

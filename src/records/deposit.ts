@@ -38,8 +38,6 @@ export type DepositorOptions = {
   readonly chainId: Digest
   /** This institution. */
   readonly self: Identifier
-  /** Holders of the ciphertext beside this one. */
-  readonly replicas: number
   readonly clock: Clock
   readonly log: Log
 }
@@ -118,11 +116,11 @@ export class Depositor {
 
   /** Sends the ciphertext to the holders that the record's id chooses; answers how many have it now. */
   async replicate(record: RecordId, signal: AbortSignal): Promise<number> {
-    const { vault, ledger, replicas, log } = this.#options
+    const { vault, ledger, log } = this.#options
     const entry = this.#entry(record)
     const held = await vault.entry(record)
     if (held === null) return 0
-    const holders = replicaHolders(record, entry.custodian, ledger.institutions(), replicas)
+    const holders = replicaHolders(entry, ledger)
     let stored = 0
     for (const holder of holders) {
       const answer = await this.#ask(holder.peerId, cipherFrames(vault, held), signal)

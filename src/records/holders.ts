@@ -3,20 +3,19 @@
 
 import { fromHex, sha256 } from '../model/hash.ts'
 import type { Identifier, RecordId } from '../model/ids.ts'
-import type { InstitutionFacts } from './ledger-view.ts'
+import type { InstitutionFacts, LedgerView, RecordFacts } from './ledger-view.ts'
 
-/** Highest weight first; neither the custodian nor a removed institution. */
+/** As many as the chain's parameter says. Highest weight first; neither the custodian nor a removed institution. */
 export function replicaHolders(
-  record: RecordId,
-  custodian: Identifier,
-  institutions: readonly InstitutionFacts[],
-  replicas: number,
+  { record, custodian }: Pick<RecordFacts, 'record' | 'custodian'>,
+  ledger: Pick<LedgerView, 'institutions' | 'parameters'>,
 ): readonly InstitutionFacts[] {
-  const weighed = institutions
+  const weighed = ledger
+    .institutions()
     .filter(({ id, removed }) => !removed && id !== custodian)
     .map(institution => ({ institution, weight: weightOf(record, institution.id) }))
   weighed.sort((a, b) => Buffer.compare(b.weight, a.weight))
-  return weighed.slice(0, replicas).map(({ institution }) => institution)
+  return weighed.slice(0, ledger.parameters().replicas).map(({ institution }) => institution)
 }
 
 const weightOf = (record: RecordId, institution: Identifier): Uint8Array =>

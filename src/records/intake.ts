@@ -44,6 +44,7 @@ export async function prepareRecord(options: IntakeOptions): Promise<Intake> {
   const record = asRecordId(toHex(randomBytes(16)))
   const contentKey = new Uint8Array(randomBytes(CONTENT_KEY_BYTES))
   try {
+    const threshold = ledger.parameters().shareThreshold
     const { kind, source } = await peekKind(watched(options), options.kind)
     const salt32 = new Uint8Array(randomBytes(SALT_BYTES))
     const sealing = sealStream({ contentKey, record, salt32, source })
@@ -54,7 +55,7 @@ export async function prepareRecord(options: IntakeOptions): Promise<Intake> {
       contentKey,
       record,
       owner,
-      threshold: ledger.parameters().shareThreshold,
+      threshold,
       sealKeys: validators.map(({ sealKey }) => fromHex(sealKey)),
     })
     await vault.putItem(
@@ -76,6 +77,7 @@ export async function prepareRecord(options: IntakeOptions): Promise<Intake> {
       cipherSize,
       shareRoot: deal.claim.shareRoot,
       shareCount: deal.claim.shareCount,
+      threshold,
       keyCommit: deal.claim.keyCommit,
       twinOf: options.twinOf,
     }

@@ -14,7 +14,6 @@ import type { Vault, VaultEntry } from './vault.ts'
 export type PieceServerOptions = {
   readonly vault: Vault
   readonly ledger: LedgerView
-  readonly replicas: number
   readonly clock: Clock
   readonly log: Log
 }
@@ -67,10 +66,9 @@ export class PieceServer {
   }
 
   #isHolder(entry: RecordFacts, { id }: InstitutionFacts): boolean {
-    const { ledger, replicas } = this.#options
+    const { ledger } = this.#options
     if (id === entry.custodian) return true
-    const holders = replicaHolders(entry.record, entry.custodian, ledger.institutions(), replicas)
-    return holders.some(holder => holder.id === id)
+    return replicaHolders(entry, ledger).some(holder => holder.id === id)
   }
 
   #hasGrant({ grant: id, record }: PiecesRequest, institution: InstitutionFacts): boolean {

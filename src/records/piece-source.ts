@@ -19,7 +19,6 @@ export type PieceSourceOptions = {
   readonly vault: Vault
   readonly ledger: LedgerView
   readonly network: Pick<Network, 'self' | 'request'>
-  readonly replicas: number
   readonly clock: Clock
   readonly log: Log
 }
@@ -119,9 +118,9 @@ async function* piecesFrom(
   }
 }
 
-function holderPeers({ ledger, network, replicas }: PieceSourceOptions, entry: RecordFacts): readonly PeerId[] {
+function holderPeers({ ledger, network }: PieceSourceOptions, entry: RecordFacts): readonly PeerId[] {
   const custodian = institutionOf(ledger, entry.custodian)
-  const others = replicaHolders(entry.record, entry.custodian, ledger.institutions(), replicas)
+  const others = replicaHolders(entry, ledger)
   const all = custodian === null || custodian.removed ? others : [custodian, ...others]
   return all.map(({ peerId }) => peerId).filter(peer => peer !== network.self)
 }

@@ -46,6 +46,7 @@ export const RELATION_ROWS_MAX: number = 256
 export const RELATION_VALUES_MAX: number = 64
 /** Institutions that one CA may act for, and institutions in genesis: more than validate, since observers are admitted too. */
 export const INSTITUTIONS_MAX: number = 1_000
+export const REPLICAS_MAX: number = 16
 export const AUTHORITY_KEYS_MAX: number = 64
 /** One half of the evidence of a fault: a signed statement, or a VIEW-CHANGE with its certificate. */
 export const EVIDENCE_BYTES_MAX: number = 24 * 1024

@@ -36,6 +36,7 @@ import {
   PURPOSES_MAX,
   RELATION_ROWS_MAX,
   RELATION_VALUES_MAX,
+  REPLICAS_MAX,
   ROLES_MAX,
   SEAL_KEY_BYTES,
   SECP256K1_KEY_BYTES,
@@ -101,6 +102,7 @@ export const parameters: Shape<ChainParameters> = tuple({
   emergencyGrantMs: uint(),
   emergencyReviewMs: uint(),
   epochBlocks: uint(Number.MAX_SAFE_INTEGER, 1),
+  replicas: uint(REPLICAS_MAX),
 })
 
 const scope: Shape<Scope> = union<Scope>({ all: {}, kind: { kind: code }, record: { record: recordId } })
@@ -145,6 +147,7 @@ export const operation: Shape<Operation> = union<Operation>({
     cipherSize: uint(),
     shareRoot: digest,
     shareCount: uint(),
+    threshold: uint(SIGNATURES_MAX, 2),
     keyCommit: digest,
     twinOf: nullable(recordId),
   },

@@ -43,6 +43,7 @@ async function granted(bytes: Uint8Array = plain): Promise<Granted> {
   )
   const claim = {
     ...deal.claim,
+    threshold: 2,
     commitment: sealing.result().commitment,
     cipherRoot: cipherRootOf(pieces.map(pieceLeaf)),
     cipherSize: cipher.length,
@@ -56,7 +57,6 @@ const optionsOf = ({ claim, shares, cipher }: Granted, path: string) => ({
   grant,
   shares,
   recipient,
-  threshold: 2,
   ciphertext: chunked(cipher, 33_333),
   path,
 })

@@ -2,8 +2,18 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { PeerId } from '../../src/model/ids.ts'
 import type { RecordRegister } from '../../src/model/operations.ts'
-import { idNamed, makeClinic, reasonOf, recordNamed, recordRegister, type World } from './world.ts'
+import {
+  idNamed,
+  keyNamed,
+  makeClinic,
+  makeGenesis,
+  reasonOf,
+  recordNamed,
+  recordRegister,
+  type World,
+} from './world.ts'
 
 const twinOf = recordNamed('x-ray')
 const adopt = (world: World, by: string, to: string): string =>
@@ -19,6 +29,9 @@ const rows: readonly (readonly [what: string, by: string, change: Partial<Record
   ['an unknown label', 'north', { labels: ['HIV', 'SECRET'] }, 'refused: unknown-code'],
   ['a digest that is none', 'north', { cipherRoot: 'zz' as never }, 'refused: invalid-operation'],
   ['no shares', 'north', { shareCount: 0 }, 'refused: invalid-operation'],
+  ['a threshold of one', 'north', { threshold: 1 }, 'refused: invalid-operation'],
+  ['a threshold above the number of shares', 'north', { threshold: 5 }, 'refused: invalid-operation'],
+  ['all shares needed', 'north', { threshold: 4 }, 'done'],
   ['a kind that is no name', 'north', { kind: 'a/b' }, 'refused: invalid-operation'],
   ['a twin', 'north', { twinOf }, 'done'],
   ['a twin of nothing', 'north', { twinOf: recordNamed('nothing') }, 'refused: unknown-record'],
@@ -31,6 +44,22 @@ for (const [what, by, change, answer] of rows)
     assert.equal(reasonOf(world.do(by, recordRegister('new', change))), answer)
     assert.equal(world.views.record(recordNamed('new')) !== null, answer === 'done')
   })
+
+test('f hospitals must not reach the threshold', () => {
+  const four = makeGenesis().institutions
+  const three = ['up', 'down', 'mid'].map(name => ({
+    ...four[0]!,
+    name,
+    publicKey: keyNamed(name),
+    peerId: name as PeerId,
+  }))
+  const genesis = makeGenesis({ f: 2, validatorCount: 7, institutions: [...four, ...three] }, { shareThreshold: 3 })
+  const world = makeClinic(genesis)
+  const register = (threshold: number): string =>
+    reasonOf(world.do('north', recordRegister('new', { shareCount: 7, threshold })))
+  assert.equal(register(2), 'refused: invalid-operation')
+  assert.equal(register(3), 'done')
+})
 
 test('one twin at a time, and no twin of a twin', () => {
   const world = makeClinic()

@@ -191,6 +191,7 @@ export const recordRegister = (name: string, change: Partial<RecordRegister> = {
   cipherSize: 1000,
   shareRoot: digestNamed('shares'),
   shareCount: 4,
+  threshold: 2,
   keyCommit: digestNamed('content key'),
   twinOf: null,
   ...change,

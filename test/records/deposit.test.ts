@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { RecordId } from '../../src/model/ids.ts'
+import type { ChainParameters } from '../../src/model/operations.ts'
 import { PROTOCOLS } from '../../src/ports.ts'
 import {
   decodeAcks,
@@ -13,6 +14,7 @@ import {
   encodeDepositAnswer,
 } from '../../src/records/frames.ts'
 import { replicaHolders } from '../../src/records/holders.ts'
+import type { InstitutionFacts } from '../../src/records/ledger-view.ts'
 import { dealShares } from '../../src/records/shares.ts'
 import { coded, fill, newIdentifier, newRecordId } from './support.ts'
 import { countOf, type Hospital, makeWorld, never, type World } from './world.ts'
@@ -190,7 +192,7 @@ test('a record without its boxes cannot be delivered, and says so', async () => 
 test('the ciphertext goes to the holders that the record’s id chooses, and is the custodian’s byte for byte', async () => {
   const { world, custodian } = await stage(5)
   const { record, custodian: id, cipherRoot } = await world.add(custodian, RECORD)
-  const [chosen] = replicaHolders(record, id, world.ledger.institutions(), 1)
+  const [chosen] = replicaHolders({ record, custodian: id }, world.ledger)
   assert.equal(await custodian.depositor.replicate(record, never), 1)
   for (const hospital of world.hospitals.slice(1)) {
     const entry = await hospital.vault.entry(record)
@@ -224,6 +226,11 @@ test('a holder refuses ciphertext that is not the registered one', async () => {
   for (const hospital of world.hospitals.slice(1)) assert.equal(await hospital.vault.entry(facts.record), null)
 })
 
+const ledgerOf = (institutions: readonly InstitutionFacts[], replicas: number) => ({
+  institutions: () => institutions,
+  parameters: () => ({ replicas }) as ChainParameters,
+})
+
 test('holders are the same for every peer, spread over all, and few move when one joins', async () => {
   const { world } = await stage(10)
   const all = world.ledger.institutions()
@@ -232,14 +239,14 @@ test('holders are the same for every peer, spread over all, and few move when on
   let moved = 0
   for (let i = 0; i < 500; i++) {
     const record = newRecordId()
-    const chosen = replicaHolders(record, custodian, all, 2)
-    assert.deepEqual(replicaHolders(record, custodian, [...all].reverse(), 2), chosen)
+    const chosen = replicaHolders({ record, custodian }, ledgerOf(all, 2))
+    assert.deepEqual(replicaHolders({ record, custodian }, ledgerOf([...all].reverse(), 2)), chosen)
     assert.equal(
       chosen.some(({ id }) => id === custodian),
       false,
     )
     for (const { id } of chosen) counts.set(id, (counts.get(id) ?? 0) + 1)
-    const fewer = replicaHolders(record, custodian, all.slice(0, 9), 2)
+    const fewer = replicaHolders({ record, custodian }, ledgerOf(all.slice(0, 9), 2))
     moved += chosen.filter(({ id }) => !fewer.some(holder => holder.id === id)).length
   }
   assert.equal(counts.size, 9)
@@ -252,7 +259,7 @@ test('a removed institution holds nothing', async () => {
   const all = world.ledger.institutions().map((facts, i) => ({ ...facts, removed: i === 2 }))
   for (let i = 0; i < 50; i++)
     assert.equal(
-      replicaHolders(newRecordId(), all[0]!.id, all, 4).some(({ removed }) => removed),
+      replicaHolders({ record: newRecordId(), custodian: all[0]!.id }, ledgerOf(all, 4)).some(({ removed }) => removed),
       false,
     )
 })

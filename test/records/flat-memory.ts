@@ -51,8 +51,8 @@ async function* ciphertext(): AsyncGenerator<Uint8Array> {
 }
 
 const path = join(folder, 'record')
-const claim = { ...deal.claim, ...entry, commitment }
-const opened = await openRecord({ claim, grant, shares, recipient, threshold: 2, ciphertext: ciphertext(), path })
+const claim = { ...deal.claim, ...entry, commitment, threshold: 2 }
+const opened = await openRecord({ claim, grant, shares, recipient, ciphertext: ciphertext(), path })
 const written = createHash('sha256')
 for await (const chunk of createReadStream(path)) written.update(chunk as Uint8Array)
 const isSame = opened.sha256 === plainSha256 && written.digest('hex') === plainSha256

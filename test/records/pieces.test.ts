@@ -44,7 +44,6 @@ async function stage(): Promise<Stage> {
     vault: reader.vault,
     ledger: world.ledger,
     network: reader.network,
-    replicas: 1,
     clock: world.clock,
     log: silentLog(reader),
   }
@@ -82,7 +81,6 @@ test('what the own vault holds is not fetched, and what is damaged there is', as
     vault: custodian.vault,
     ledger: world.ledger,
     network: custodian.network,
-    replicas: 1,
     clock: world.clock,
     log: silentLog(custodian),
   }
@@ -184,7 +182,7 @@ test('pieces go to the institution of a live grant and to chosen holders; all ot
   assert.equal(await ask(reader.facts.peerId, { grant: unknown }), 'refused')
   assert.equal(await ask(reader.facts.peerId, { grant: grant.grant, record: newRecordId() }), 'refused')
   const isHeldByReader = (record: RecordFacts): boolean =>
-    replicaHolders(record.record, custodian.facts.id, world.ledger.institutions(), 1)[0]!.id === reader.facts.id
+    replicaHolders(record, world.ledger)[0]!.id === reader.facts.id
   let second = await world.add(custodian, fill(1000))
   while (isHeldByReader(second)) second = await world.add(custodian, fill(1000))
   assert.equal(await ask(reader.facts.peerId, { grant: grant.grant, record: second.record }), 'refused')

@@ -77,7 +77,6 @@ export type World = {
 }
 
 export async function makeWorld(n: number, options: { readonly replicas?: number } = {}): Promise<World> {
-  const replicas = options.replicas ?? 1
   const chainId = digestOf(fill(4)) as Digest
   const clock = new ManualClock(START)
   const waiting: (() => void)[] = []
@@ -119,7 +118,11 @@ export async function makeWorld(n: number, options: { readonly replicas?: number
     liars: new Map(),
     asked: [],
     blockTime: START,
-    parameters: { shareThreshold: committee.quorum.f + 1, stalenessMaxMs: 60_000 } as ChainParameters,
+    parameters: {
+      shareThreshold: committee.quorum.f + 1,
+      stalenessMaxMs: 60_000,
+      replicas: options.replicas ?? 1,
+    } as ChainParameters,
     add: async (hospital, bytes, owner = newIdentifier()) => {
       const { operation } = await prepareRecord({
         vault: hospital.vault,
@@ -210,14 +213,14 @@ export async function makeWorld(n: number, options: { readonly replicas?: number
     const nextBlock = (): Promise<void> => new Promise(resolve => waiting.push(resolve))
     const common = { vault, ledger: world.ledger, clock, log, chainId, nextBlock, sealKey }
     const receiver = new DepositReceiver({ ...common, sign: bytes => key.sign(bytes) })
-    const servers: PieceServerOptions = { vault, ledger: world.ledger, replicas, clock, log }
+    const servers: PieceServerOptions = { vault, ledger: world.ledger, clock, log }
     const hospital: Hospital = {
       key,
       sealKey,
       facts,
       vault,
       receiver,
-      depositor: new Depositor({ ...common, network, local: receiver, verifySignature, self: facts.id, replicas }),
+      depositor: new Depositor({ ...common, network, local: receiver, verifySignature, self: facts.id }),
       shares: new ShareServer({
         ...common,
         freshness: () => hospital.freshness,

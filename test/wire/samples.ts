@@ -75,6 +75,7 @@ const parameters = {
   emergencyGrantMs: 1_800_000,
   emergencyReviewMs: 259_200_000,
   epochBlocks: 1_000,
+  replicas: 2,
 }
 
 /** As a person's file would say it. */
@@ -144,6 +145,7 @@ export const operations: { readonly [T in OperationType]: Sample<T> } = {
     cipherSize: 2 ** 40,
     shareRoot: hash('shares'),
     shareCount: 4,
+    threshold: 2,
     keyCommit: hash('key'),
     twinOf: null,
   },
