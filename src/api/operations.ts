@@ -52,10 +52,10 @@ const ADVICE: Readonly<Record<RefusalReason, string>> = {
   'unknown-policy': 'there is no such policy in force; emrm policy list shows them',
   'unknown-grant': 'there is no such grant; check its id',
   'unknown-code': 'a role, purpose, label or code is not one that the network knows; check the spelling',
-  'already-exists': 'it is there already; nothing was changed',
+  'already-exists': 'it is there already; nothing was changed, look it up instead',
   'timestamp-not-above-last':
     'a policy for this owner, scope and grantee has this timestamp or a later one; set it again with a newer timestamp',
   'window-empty': 'the window ends before it begins; correct from and to',
   'invalid-operation': 'a field has a value that the contract does not take; check the options',
-  'review-closed': 'this emergency access was reviewed already',
+  'review-closed': 'this emergency access was reviewed already; emrm audit shows the verdict',
 }

@@ -10,8 +10,8 @@ import type { FastifyInstance } from 'fastify'
 import { EmrmError } from '../model/errors.ts'
 import { fromHex } from '../model/hash.ts'
 import { type Identifier, isHexadecimal } from '../model/ids.ts'
-import type { Confidentiality, RecordAdopt, RecordWithdraw } from '../model/operations.ts'
-import { readObject, readText } from '../shape.ts'
+import type { AccessReview, Confidentiality, RecordAdopt, RecordWithdraw } from '../model/operations.ts'
+import { readObject, readOneOf, readText } from '../shape.ts'
 import type { Caller } from './auth.ts'
 import {
   type ApiContext,
@@ -30,6 +30,7 @@ const CONFIDENTIALITIES: readonly Confidentiality[] = ['U', 'L', 'M', 'N', 'R', 
 /** X-Wing public key, 1216 bytes. */
 const RECIPIENT_DIGITS = 2432
 const LABELS_MAX = 32
+const NOTE_LENGTH_MAX = 2_000
 
 export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void {
   const { peer } = context
@@ -75,10 +76,20 @@ export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void
     return actAsInstitution({ type: 'record.adopt', record: recordIdIn(request.params.id), custodian })
   })
 
-  async function actAsInstitution(operation: RecordWithdraw | RecordAdopt): Promise<object> {
+  // A hospital's verdict on an emergency access; users of it in role quality sign theirs themselves.
+  app.post<{ Params: { id: string } }>('/v1/grants/:id/review', async request => {
+    requireHospital(callerOf(context, request))
+    const body = readObject(request.body, 'body', ['verdict', 'note'])
+    const verdict = readOneOf(body['verdict'], 'body.verdict', ['justified', 'rejected'] as const)
+    const note = body['note'] === '' ? '' : readText(body['note'], 'body.note', NOTE_LENGTH_MAX)
+    return actAsInstitution({ type: 'access.review', grant: requestIdIn(request.params.id), verdict, note })
+  })
+
+  async function actAsInstitution(operation: RecordWithdraw | RecordAdopt | AccessReview): Promise<object> {
     const { request, height, outcome } = await peer.submitAsInstitution(operation)
     if (outcome.type === 'refused') throw refusedError(outcome.reason, operation.type, request, height)
-    return { record: operation.record, request, height }
+    const { type: _, ...what } = operation
+    return { ...what, request, height }
   }
 
   app.post<{ Params: { id: string } }>('/v1/grants/:id/release', async request => {

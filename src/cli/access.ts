@@ -3,12 +3,12 @@
 
 import type { Command } from 'commander'
 
-import { type Obtained, obtainRecord } from '../api/obtain.ts'
+import { type Obtained, obtainRecord, told } from '../api/obtain.ts'
 import { submitOperation } from '../api/operations.ts'
 import { type AccessAttempt, type Agent, makeAgent } from '../client/agent.ts'
 import type { RecordId, RequestId, Timestamp } from '../model/ids.ts'
 import type { Right } from '../model/operations.ts'
-import { homeCommand, type KeyOption, withKey } from './home.ts'
+import { homeCommand, type KeyOption, withApi, withKey } from './home.ts'
 import { type Answer, denied, endProgress, handle, progress, type Session, table } from './session.ts'
 import { readChoice, readRecordId, readRequestId, requirePurposes } from './values.ts'
 
@@ -50,20 +50,35 @@ export function addAccessCommands(session: Session, program: Command): void {
     access,
     'review <grant>',
     'the verdict on an emergency access',
-    'emrm access review 52e0… --home ./net/hospital-1 --key ./reviewer.key --verdict justified --note "trauma room"',
+    'emrm access review 52e0… --home ./net/hospital-1 --verdict justified --note "trauma room"',
   )
-    .requiredOption('--key <file>', "the reviewer's key")
+    .option('--key <file>', "the reviewer's key (default: the hospital judges in its own name)")
     .requiredOption('--verdict <verdict>', 'justified or rejected', readChoice('a verdict', ['justified', 'rejected']))
     .option('--note <text>', 'stands on the chain', '')
-  type ReviewOptions = KeyOption & { readonly home: string; readonly verdict: readonly string[]; readonly note: string }
+  type ReviewOptions = {
+    readonly home: string
+    readonly key?: string
+    readonly verdict: readonly string[]
+    readonly note: string
+  }
   handle<ReviewOptions>(session, review, (options, id = '') => {
     const grant = readRequestId(id) as RequestId
-    return withKey(session, options, async ({ api, key, chainId }) => {
-      const verdict = options.verdict.at(-1) === 'rejected' ? 'rejected' : 'justified'
+    const { home, key: keyFile, note } = options
+    const verdict = options.verdict.at(-1) === 'rejected' ? 'rejected' : 'justified'
+    const answer = (height: number): Answer => ({
+      document: { grant, verdict, height },
+      lines: [`${verdict} at height ${height}`],
+    })
+    if (keyFile === undefined)
+      return withApi(home, async api => {
+        const body = { verdict, note }
+        const { height } = (await api.call('POST', `/v1/grants/${grant}/review`, { body })) as { height: number }
+        return answer(height)
+      })
+    return withKey(session, { home, key: keyFile }, async ({ api, key, chainId }) => {
       const signing = { key, chainId, timestamp: Date.now() as Timestamp }
-      const operation = { type: 'access.review', grant, verdict, note: options.note } as const
-      const { height } = await submitOperation(api, signing, operation)
-      return { document: { grant, verdict, height }, lines: [`${verdict} at height ${height}`] }
+      const { height } = await submitOperation(api, signing, { type: 'access.review', grant, verdict, note })
+      return answer(height)
     })
   })
 }
@@ -98,5 +113,7 @@ function answer(obtained: Obtained, out: string): Answer {
     const { reason, request, height } = obtained
     return denied(reason, { request, height })
   }
-  return { document: { ...obtained, out }, lines: table({ ...obtained, out }) }
+  const { refusals, ...shown } = obtained
+  const lines = [...table({ ...shown, out }), ...refusals.map(refusal => `no share from ${told(refusal)}`)]
+  return { document: { ...obtained, out }, lines }
 }

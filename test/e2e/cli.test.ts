@@ -208,6 +208,22 @@ test('"not allowed" and "does not exist" are one answer', async () => {
   assert.equal((await answer('record', 'show', record, ...home()))['record'], record)
 })
 
+test('the glass is broken once, and its custodian judges it in its own name, once', async () => {
+  const record = await addRecord(swarm, at(0), patient, observation('emergency'))
+  const rescuer = await person(swarm, at(2), 'rescuer', ['emergency'])
+  const out = outFile(swarm)
+  const broken = await answer(
+    ...['access', 'emergency', record, ...home(2), '--key', rescuer.key, '--role', 'emergency'],
+    ...['--reason', 'unconscious', '--out', out],
+  )
+  assert.equal(readFileSync(out, 'utf8'), observation('emergency'))
+  const review = (i: number): Promise<Ran> =>
+    json('access', 'review', String(broken['grant']), ...home(i), '--verdict', 'justified', '--note', 'seen')
+  failed(await review(3), 'not-authorized')
+  assert.equal((await review(0)).code, 0)
+  failed(await review(0), 'review-closed')
+})
+
 test('a request that is too large is refused by the API, and garbage is no request', async () => {
   const api = await connectApi(homePaths(at(0).home))
   const tooLarge = (async function* () {
