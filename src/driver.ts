@@ -1,11 +1,14 @@
 // The loop of a peer: next input → step of the replica → effects in order → ledger → results. It knows the order of the stages and
 // nothing else does; it holds no rule of the protocol. Effects that must be durable first go through the outbox, the rest at once.
-// Not here: requests on their way in (intake.ts), roads (roads.ts), blocks by range (catch-up.ts), medical bytes (records).
+// Not here: requests on their way in (intake.ts), roads (roads.ts), blocks by range (catch-up.ts), signs of life (heartbeat.ts), what becomes
+// of liars (accuser.ts), medical bytes (records).
 
+import { type Accuser, makeAccuser } from './accuser.ts'
 import { type CatchUp, decidedMessage, makeCatchUp } from './catch-up.ts'
 import type { Effect } from './consensus/effect.ts'
 import type { Input } from './consensus/input.ts'
 import { Replica } from './consensus/replica.ts'
+import { type Heartbeat, makeHeartbeat } from './heartbeat.ts'
 import { type Intake, makeIntake } from './intake.ts'
 import type { Ledger } from './ledger/ledger.ts'
 import type { Mempool } from './mempool.ts'
@@ -21,12 +24,13 @@ import {
   type Digest,
   type Height,
   type PeerId,
+  type Timestamp,
   type ValidatorIndex,
   type Verified,
   type View,
 } from './model/ids.ts'
 import { merkleRoot } from './model/merkle.ts'
-import type { ConsensusMessage, DecideCertificate, Evidence, SignedMessage, Unsigned } from './model/messages.ts'
+import type { ConsensusMessage, DecideCertificate, SignedMessage, Unsigned } from './model/messages.ts'
 import type { Outcome, RequestResult } from './model/operations.ts'
 import type { VoteRecord } from './model/vote-record.ts'
 import { makeOutbox, type Outbox } from './outbox.ts'
@@ -42,11 +46,10 @@ import {
   type Topic,
 } from './ports.ts'
 import { broadcast, hasObservers, makeCrossing, type Road, topicOf, unwrapFromGossip, wrapForGossip } from './roads.ts'
-import { encodeMessage, makeBlock } from './wire/codec.ts'
+import { decodeMessage, encodeMessage, makeBlock } from './wire/codec.ts'
 import { verdictOf } from './wire/gossip-rules.ts'
 import { signMessage, type Verifier } from './wire/verify.ts'
 
-const HEARTBEAT_MS = 2_000
 /** State is flushed to disk every so many blocks; after a crash at most these are executed again. */
 const CHECKPOINT_BLOCKS = 64
 const RECENT_BODIES_MAX = 32
@@ -94,23 +97,20 @@ export function makeDriver(options: DriverOptions): Driver {
   let stepping = false
   let stopped = false
   let pendingTold = false
-  let committee: Committee = committeeAt(asHeight(ledger.head().height + 1))
+  let committee: Committee = committeeAt(nextHeight())
   let self: ValidatorIndex | null = null
   let headCertificate = options.headCertificate
-  let signFrom = options.signFrom
-  const toldHeads = new Map<PeerId, Height>()
   let blocksSinceCheckpoint = 0
-  let cancelHeartbeat: () => void = () => {}
   const timers = new Map<string, () => void>()
   const bodies = new Map<BlockId, Block>()
-  const heardMs = new Map<ValidatorIndex, number>()
   const answeredMs = new Map<ValidatorIndex, number>()
   const cameFirst = makeCrossing()
 
   const outbox: Outbox = makeOutbox(changes => storage.write(changes), options.onFatal)
   const replica = new Replica({
     sign: signAs,
-    checkBlock: (block, fresh, nowMs) => ledger.checkBlock(block, fresh, nowMs),
+    // Its inputs carry steady time, so that a clock that is set back delays nothing; a block's date is judged by the clock on the wall.
+    checkBlock: (block, fresh) => ledger.checkBlock(block, fresh, clock.nowMs()),
     pacemaker: options.pacemaker,
   })
   const intake: Intake = makeIntake({
@@ -120,7 +120,7 @@ export function makeDriver(options: DriverOptions): Driver {
     clock,
     log,
     isExecuted: id => ledger.isExecuted(id),
-    blockTime: () => asTimestamp(Math.max(ledger.head().timestamp, clock.nowMs())),
+    blockTime,
     onChange: tellPending,
   })
   const catchUp: CatchUp = makeCatchUp({
@@ -130,9 +130,31 @@ export function makeDriver(options: DriverOptions): Driver {
     log,
     head: () => ledger.head().height,
     recentBody: id => bodies.get(id) ?? null,
-    deliver: message => feed({ type: 'message', message, nowMs: clock.nowMs() }),
+    deliver: message => feed({ type: 'message', message, nowMs: clock.steadyMs() }),
     settled: () => outbox.drained(),
   })
+  const heartbeat: Heartbeat = makeHeartbeat({
+    ...{ network, clock, log, catchUp, signFrom: options.signFrom, onSignFrom: options.onSignFrom },
+    committee: () => committee,
+    self: () => self,
+    nextHeight,
+    sayStatus,
+    onBeat: () => intake.repeat(),
+  })
+  const accuser: Accuser = makeAccuser({
+    ...{ chainId: options.chainId, signer: options.signer, clock, log, blockTime },
+    isKnown: (accused, { fault, height }) =>
+      ledger.views.evidenceAgainst(accused).some(entry => entry.fault === fault && entry.faultHeight === height),
+    submit: (request, timeoutMs) => intake.submit(request, timeoutMs),
+  })
+
+  function nextHeight(): Height {
+    return asHeight(ledger.head().height + 1)
+  }
+
+  function blockTime(): Timestamp {
+    return asTimestamp(Math.max(ledger.head().timestamp, clock.nowMs()))
+  }
 
   function committeeAt(height: Height): Committee {
     const found = ledger.committeeAt(height)
@@ -163,8 +185,8 @@ export function makeDriver(options: DriverOptions): Driver {
   }
 
   function begin(restored: readonly VoteRecord[]): void {
-    const { height: headHeight, id, timestamp, author } = ledger.head()
-    const height = asHeight(headHeight + 1)
+    const { id, timestamp, author } = ledger.head()
+    const height = nextHeight()
     committee = committeeAt(height)
     self = committee.validators.find(validator => validator.peerId === network.self)?.index ?? null
     pendingTold = mempool.size > 0
@@ -173,11 +195,11 @@ export function makeDriver(options: DriverOptions): Driver {
       height,
       committee,
       self,
-      signFrom: signFrom ?? (Number.MAX_SAFE_INTEGER as Height),
+      signFrom: heartbeat.signFrom() ?? (Number.MAX_SAFE_INTEGER as Height),
       parent: { id, timestamp, author, certificate: headCertificate },
       restored,
       pending: pendingTold,
-      nowMs: clock.nowMs(),
+      nowMs: clock.steadyMs(),
     })
   }
 
@@ -185,7 +207,7 @@ export function makeDriver(options: DriverOptions): Driver {
     const pending = mempool.size > 0
     if (pending === pendingTold) return
     pendingTold = pending
-    feed({ type: 'pending', pending, nowMs: clock.nowMs() })
+    feed({ type: 'pending', pending, nowMs: clock.steadyMs() })
   }
 
   // ---- effects ----
@@ -213,7 +235,7 @@ export function makeDriver(options: DriverOptions): Driver {
       case 'cancel-timer':
         return cancelTimer(effect.timer)
       case 'fault':
-        return reportFault(effect.evidence)
+        return accuser.accuse(effect.evidence, committee, self)
     }
   }
 
@@ -222,11 +244,15 @@ export function makeDriver(options: DriverOptions): Driver {
     if (message.type === 'PRE-PREPARE') remember(message.block)
     const to = committee
     outbox.after(() => {
-      if (stopped) return
+      if (stopped || isPointless(message)) return
       broadcast(network, to, message, encodeMessage(message), clock.nowMs())
-      feed({ type: 'message', message: message as Verified<ConsensusMessage>, nowMs: clock.nowMs() })
+      feed({ type: 'message', message: message as Verified<ConsensusMessage>, nowMs: clock.steadyMs() })
     })
   }
+
+  /** R4: after deciding, no more BLOCK-IDs. Most are overtaken by the fast decision while they wait for the disk. */
+  const isPointless = (message: ConsensusMessage): boolean =>
+    message.type === 'BLOCK-ID' && message.height <= ledger.head().height
 
   function tell(to: ValidatorIndex, message: ConsensusMessage): void {
     const validator = committee.validators[to]
@@ -243,7 +269,7 @@ export function makeDriver(options: DriverOptions): Driver {
     const requestsRoot = asDigest(toHex(merkleRoot(requests.map(request => request.bytes))))
     const nowMs = clock.nowMs()
     const block = makeBlock(ledger.headerFor({ author: self, view, nowMs, requests, requestsRoot }), requests)
-    feed({ type: 'built', height: block.header.height, view, block, nowMs })
+    feed({ type: 'built', height: block.header.height, view, block, nowMs: clock.steadyMs() })
   }
 
   /** P-37, P-38. The client hears at once: the votes that decided are durable, so even a total crash decides the same again. */
@@ -278,7 +304,7 @@ export function makeDriver(options: DriverOptions): Driver {
   }
 
   async function answerDecided(to: ValidatorIndex, height: Height): Promise<void> {
-    const nowMs = clock.nowMs()
+    const nowMs = clock.steadyMs()
     if (nowMs - (answeredMs.get(to) ?? Number.NEGATIVE_INFINITY) < ANSWER_INTERVAL_MS) return
     answeredMs.set(to, nowMs)
     await outbox.drained()
@@ -291,7 +317,7 @@ export function makeDriver(options: DriverOptions): Driver {
     cancelTimer(timer)
     const expire = (): void => {
       timers.delete(timer)
-      feed({ type: 'timer', timer, height, view, nowMs: clock.nowMs() })
+      feed({ type: 'timer', timer, height, view, nowMs: clock.steadyMs() })
     }
     timers.set(timer, clock.after(afterMs, expire))
   }
@@ -301,10 +327,6 @@ export function makeDriver(options: DriverOptions): Driver {
     timers.delete(name)
   }
 
-  function reportFault(evidence: Evidence): void {
-    log.warn('validator-fault', { fault: evidence.fault, validator: evidence.replica, height: evidence.height })
-  }
-
   // ---- what comes from the network ----
 
   function onBytes(bytes: Uint8Array, from: PeerId, road: Road, topic: Topic | null): GossipVerdict {
@@ -312,19 +334,23 @@ export function makeDriver(options: DriverOptions): Driver {
     const checked = verifier.message(bytes)
     if (checked.type === 'ok') {
       const message = checked.value
-      if ('sender' in message && message.height <= ledger.head().height + 1) heardMs.set(message.sender, clock.nowMs())
+      // Of an older height it may be a member of an older committee.
+      if ('sender' in message && message.height === nextHeight()) heartbeat.heard(message.sender)
       if (message.type === 'PRE-PREPARE') remember(message.block)
-      feed({ type: 'message', message, nowMs: clock.nowMs() })
-    } else if (checked.type === 'fault') log.warn('message-refused', { peer: from, reason: checked.reason })
+      feed({ type: 'message', message, nowMs: clock.steadyMs() })
+    } else if (checked.type === 'fault') {
+      log.warn('message-refused', { peer: from, reason: checked.reason })
+      if (checked.sender !== null && checked.reason.startsWith('justification-')) accuseUnjustified(bytes)
+    }
     return topic === null ? verdictOf(checked) : verdictOf(checked, { topic, head: ledger.head().height })
   }
 
-  function staleMs(): number {
-    const nowMs = clock.nowMs()
-    const heard = committee.validators.map(({ index }) =>
-      index === self ? nowMs : (heardMs.get(index) ?? Number.NEGATIVE_INFINITY),
-    )
-    return nowMs - (heard.sort((a, b) => b - a)[committee.quorum.commitCertificate - 1] as number)
+  /** E7 that never reaches the replica: its signature covers a justification that does not hold. */
+  function accuseUnjustified(bytes: Uint8Array): void {
+    const first = decodeMessage(bytes)
+    if (first.type !== 'PRE-PREPARE' || first.view === 0 || first.height !== nextHeight()) return
+    const evidence = { fault: 'unjustified-proposal', height: first.height, replica: first.sender } as const
+    accuser.accuse({ ...evidence, first, second: null }, committee, self)
   }
 
   function remember(block: Block): void {
@@ -333,31 +359,15 @@ export function makeDriver(options: DriverOptions): Driver {
     if (bodies.size > RECENT_BODIES_MAX) bodies.delete(bodies.keys().next().value as BlockId)
   }
 
-  /** An idle chain is silent; this is how a peer knows that its head is still the head, and how one that is behind is found. */
-  function heartbeat(): void {
-    const height = asHeight(ledger.head().height + 1)
-    if (signFrom === null) void askHeads()
-    else if (self !== null && height >= signFrom) {
-      const status = signAs({ type: 'STATUS', height, view: replica.view()?.view ?? (0 as View), sender: self })
-      broadcast(network, committee, status, encodeMessage(status), clock.nowMs())
-    }
-    intake.repeat()
-    cancelHeartbeat = clock.after(HEARTBEAT_MS, heartbeat)
-  }
-
-  /** Lost disk: what this replica signed before stands at most two heights above what n-f others can prove decided. */
-  async function askHeads(): Promise<void> {
-    for (const peer of network.directPeers()) {
-      const others = committee.validators.filter(({ peerId }) => peerId !== network.self)
-      if (!others.some(({ peerId }) => peerId === peer)) continue
-      const head = await catchUp.provenHead(peer)
-      if (head !== null) toldHeads.set(peer, head)
-    }
-    if (signFrom !== null || stopped || toldHeads.size < committee.quorum.viewChange) return
-    const proven = asHeight(Math.max(...toldHeads.values()) + 3)
-    await options.onSignFrom(proven)
-    signFrom = proven
-    log.warn('signing-again-from', { height: proven })
+  function sayStatus(): void {
+    if (self === null) return
+    const status = signAs({
+      type: 'STATUS',
+      height: nextHeight(),
+      view: replica.view()?.view ?? (0 as View),
+      sender: self,
+    })
+    broadcast(network, committee, status, encodeMessage(status), clock.nowMs())
   }
 
   network.onDirect((bytes, from) => void onBytes(bytes, from, 'direct', null))
@@ -373,11 +383,12 @@ export function makeDriver(options: DriverOptions): Driver {
   return {
     start() {
       begin(options.restored)
-      heartbeat()
+      heartbeat.start()
     },
     async stop() {
       stopped = true
-      cancelHeartbeat()
+      heartbeat.stop()
+      accuser.stop()
       for (const cancel of timers.values()) cancel()
       intake.stop()
       catchUp.stop()
@@ -388,10 +399,9 @@ export function makeDriver(options: DriverOptions): Driver {
     view() {
       const now = replica.view()
       const role = self === null ? 'observer' : now?.primary === self ? 'primary' : 'validator'
-      const height = asHeight(ledger.head().height + 1)
-      return { height: now?.height ?? height, view: now?.view ?? (0 as View), primary: now?.primary ?? 0, role }
+      return { height: now?.height ?? nextHeight(), view: now?.view ?? (0 as View), primary: now?.primary ?? 0, role }
     },
-    staleMs,
+    staleMs: () => heartbeat.staleMs(),
   }
 }
 

@@ -48,7 +48,7 @@ type Waiter = {
 export function makeIntake(options: Options): Intake {
   const { mempool, network, verifier, clock, log } = options
   const waiters = new Map<RequestId, readonly Waiter[]>()
-  let repeatedMs = clock.nowMs()
+  let repeatedMs = clock.steadyMs()
   let stopped = false
   const batcher = makeRequestBatcher<Request>(clock, batch =>
     network.publish(TOPICS.request, wrapForGossip(encodeRequestBatch(batch), clock.nowMs())),
@@ -82,7 +82,7 @@ export function makeIntake(options: Options): Intake {
 
   /** One sweep for all: a timer for each of thousands of requests would cost more than the requests. */
   const giveUp = (): void => {
-    const nowMs = clock.nowMs()
+    const nowMs = clock.steadyMs()
     for (const [id, waiting] of waiters) {
       const left = waiting.filter(waiter => waiter.untilMs > nowMs)
       if (left.length === waiting.length) continue
@@ -100,7 +100,7 @@ export function makeIntake(options: Options): Intake {
         const added = mempool.add(request, options.blockTime())
         const refusal = REFUSALS[added]
         if (refusal !== null) throw new EmrmError(refusal.code, refusal.message, { request: request.id })
-        const waiter = { resolve, reject, untilMs: clock.nowMs() + timeoutMs }
+        const waiter = { resolve, reject, untilMs: clock.steadyMs() + timeoutMs }
         waiters.set(request.id, [...(waiters.get(request.id) ?? []), waiter])
         if (added === 'added') batcher.add(request)
         options.onChange()
@@ -116,8 +116,8 @@ export function makeIntake(options: Options): Intake {
     },
     repeat() {
       giveUp()
-      if (mempool.size === 0 || clock.nowMs() - repeatedMs < REPEAT_MS) return
-      repeatedMs = clock.nowMs()
+      if (mempool.size === 0 || clock.steadyMs() - repeatedMs < REPEAT_MS) return
+      repeatedMs = clock.steadyMs()
       mempool.expire(options.blockTime())
       for (const request of mempool.take({ countMax: REPEAT_MAX, bytesMax: REPEAT_BYTES_MAX })) batcher.add(request)
       options.onChange()

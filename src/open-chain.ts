@@ -1,23 +1,18 @@
 // A chain as it stands on disk, made live again: the last checkpoint, then the blocks after it executed once more. A state that does
 // not give the digest that the next header carries is noticed here, before the peer says a word. Not here: keeping up (catch-up.ts).
 
-import { Ledger } from './ledger/ledger.ts'
-import type { Committee } from './model/committee.ts'
+import type { Ledger } from './ledger/ledger.ts'
+import { type Chain, makeLedger } from './make-ledger.ts'
 import { EmrmError } from './model/errors.ts'
-import type { Genesis } from './model/genesis.ts'
-import { asHeight, type Digest, type Height } from './model/ids.ts'
+import { asHeight, type Height } from './model/ids.ts'
 import type { DecideCertificate } from './model/messages.ts'
 import type { Log, Storage, StoredBlock } from './ports.ts'
 
 export type OpenedChain = { readonly ledger: Ledger; readonly headCertificate: DecideCertificate | null }
 
 /** Throws EmrmError `block-corrupt`, `block-missing`, `state-diverged`, each with the height. */
-export async function openChain(
-  storage: Storage,
-  chain: { readonly genesis: Genesis; readonly chainId: Digest; readonly committee: Committee },
-  log: Log,
-): Promise<OpenedChain> {
-  const ledger = new Ledger(chain)
+export async function openChain(storage: Storage, chain: Chain, log: Log): Promise<OpenedChain> {
+  const ledger = makeLedger(chain)
   const head = await storage.head()
   const checkpoint = await storage.loadCheckpoint()
   if (checkpoint.root !== null && checkpoint.height > 0) {

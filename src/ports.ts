@@ -122,7 +122,10 @@ export type Storage = {
 }
 
 export type Clock = {
+  /** Unix time by this machine's clock, which may be wrong, or be set back at any moment. For dates. */
   nowMs(): number
+  /** Since some moment; never goes back. For durations. */
+  steadyMs(): number
   /** Calls back once after `ms`; the answer cancels. */
   after(ms: number, callback: () => void): () => void
 }

@@ -2,7 +2,8 @@
 // recorded when it executed the block; state digests are compared with the headers'. Anybody with the blocks can do this, years later.
 // Not here: signatures, certificates and the vault (verify-home.ts).
 
-import { Ledger } from './ledger/ledger.ts'
+import type { Ledger } from './ledger/ledger.ts'
+import { makeLedger } from './make-ledger.ts'
 import type { Genesis } from './model/genesis.ts'
 import { asHeight, type Digest, type Height } from './model/ids.ts'
 import type { Outcome } from './model/operations.ts'
@@ -39,7 +40,7 @@ export async function replayChain(options: {
   readonly onProgress: (done: number, total: number) => void
 }): Promise<ReplayReport> {
   const { genesis, chainId, head, onProgress } = options
-  const ledger = new Ledger({ genesis, chainId, committee: genesisCommittee(genesis) })
+  const ledger = makeLedger({ genesis, chainId, committee: genesisCommittee(genesis) })
   const differences: Difference[] = []
   let requests = 0
   let decisions = 0

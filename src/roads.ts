@@ -41,7 +41,7 @@ export const topicOf = (message: ConsensusMessage): Topic => {
   }
 }
 
-/** Gossip drops bytes that it carried before (for two minutes); four bytes of "which attempt" make a re-send a new message. */
+/** Gossip drops bytes that it carried before (for two minutes); four bytes of "which attempt" make a re-send a new message. `nowMs`: Unix time, so that a restarted peer does not count its attempts anew. */
 export const wrapForGossip = (bytes: Uint8Array, nowMs: number): Uint8Array => {
   const wrapped = new Uint8Array(4 + bytes.length)
   new DataView(wrapped.buffer).setUint32(0, Math.floor(nowMs / ATTEMPT_MS) >>> 0)
@@ -120,7 +120,7 @@ export function makeRequestBatcher<R extends { readonly bytes: Uint8Array }>(
     intervalMs = bytes >= BATCH_BUSY_BYTES ? BATCH_BUSY_INTERVAL_MS : BATCH_INTERVAL_MS
     batch = []
     bytes = 0
-    lastMs = clock.nowMs()
+    lastMs = clock.steadyMs()
     publishBatch(leaving)
   }
   return {
@@ -130,7 +130,7 @@ export function makeRequestBatcher<R extends { readonly bytes: Uint8Array }>(
       batch.push(request)
       bytes += length
       if (bytes >= BATCH_BYTES) leave()
-      else if (cancel === null) cancel = clock.after(Math.max(0, lastMs + intervalMs - clock.nowMs()), leave)
+      else if (cancel === null) cancel = clock.after(Math.max(0, lastMs + intervalMs - clock.steadyMs()), leave)
     },
     stop() {
       cancel?.()

@@ -1,7 +1,7 @@
 // `emrm verify`: the whole local chain again, from genesis, trusting nothing on disk: hash pointers (P-11), Merkle roots (P-10),
 // certificates, state digests; then everything in the vault. Not here: repair.
 
-import { Ledger } from './ledger/ledger.ts'
+import { makeLedger } from './make-ledger.ts'
 import type { Committee } from './model/committee.ts'
 import { EmrmError } from './model/errors.ts'
 import type { Genesis } from './model/genesis.ts'
@@ -66,7 +66,7 @@ async function verifyChain(
   head: Height,
   onProgress: VerifyProgress,
 ): Promise<VerifyProblem | null> {
-  const ledger = new Ledger(options)
+  const ledger = makeLedger(options)
   const verifier = makeVerifier({ chainId: options.chainId, committeeAt: height => ledger.committeeAt(height) })
   for (let height = 1; height <= head; height++) {
     try {

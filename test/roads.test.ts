@@ -99,6 +99,7 @@ test('a lone request leaves at once; a crowd leaves in batches of at most 64 KiB
   const due: { at: number; run: () => void }[] = []
   const clock: Clock = {
     nowMs: () => now,
+    steadyMs: () => now,
     after(ms, run) {
       const entry = { at: now + ms, run }
       due.push(entry)

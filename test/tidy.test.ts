@@ -39,6 +39,11 @@ const WALLS: Readonly<Record<string, Wall>> = {
   'roads.ts': { rooms: ['model', 'ports.ts'], packages: [] },
   'intake.ts': { rooms: ['model', 'ports.ts', 'wire', 'mempool.ts', 'roads.ts'], packages: [] },
   'catch-up.ts': { rooms: ['model', 'ports.ts', 'wire'], packages: [] },
+  'heartbeat.ts': { rooms: ['model', 'ports.ts', 'catch-up.ts'], packages: [] },
+  // The judge of evidence judges a proposal as a replica does.
+  'evidence.ts': { rooms: ['model', 'wire', 'consensus/view-change.ts'], packages: [] },
+  'accuser.ts': { rooms: ['model', 'ports.ts', 'wire', 'evidence.ts'], packages: [] },
+  'make-ledger.ts': { rooms: ['model', 'wire', 'ledger', 'evidence.ts'], packages: [] },
   'driver.ts': {
     rooms: [
       'model',
@@ -52,6 +57,8 @@ const WALLS: Readonly<Record<string, Wall>> = {
       'roads.ts',
       'catch-up.ts',
       'intake.ts',
+      'heartbeat.ts',
+      'accuser.ts',
     ],
     packages: [],
   },

@@ -13,6 +13,7 @@ const TIMEOUT_MAX_MS = 2 ** 31 - 1
 
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
+  steadyMs: () => performance.now(),
   after(ms, callback) {
     let leftMs = Math.max(0, ms)
     let timer: NodeJS.Timeout

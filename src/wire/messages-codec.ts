@@ -231,7 +231,7 @@ export function readViewChange(reader: Reader): ViewChange {
   return { type: 'VIEW-CHANGE', height, view, lastVote, highCertificate, ...readSigned(reader) }
 }
 
-function readViewChangeTuple(reader: Reader): ViewChange {
+export function readViewChangeTuple(reader: Reader): ViewChange {
   reader.tuple(6)
   return readViewChange(reader)
 }

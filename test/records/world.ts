@@ -275,6 +275,10 @@ export class ManualClock implements Clock {
     return this.#now
   }
 
+  steadyMs(): number {
+    return this.#now
+  }
+
   after(ms: number, callback: () => void): () => void {
     const timer = {}
     this.#timers.set(timer, { at: this.#now + ms, callback })
