@@ -3,6 +3,7 @@
 
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { openCedar } from './adapters/cedar-engine.ts'
 import { openFileVault } from './adapters/file-vault.ts'
 import { openLevelStorage } from './adapters/level-storage.ts'
 import { makeLibp2pNetwork } from './adapters/libp2p-network.ts'
@@ -133,6 +134,7 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       ledger,
       network,
       vault,
+      openProgram: source => openCedar(source, { log }),
       clock,
       log,
       staleMs: () => driver.staleMs(),

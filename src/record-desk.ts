@@ -1,11 +1,9 @@
 // Where records meet the rest of the peer: the parts of records/ put together with the ledger, the network and the hospital's rules.
 // Composition for peer.ts, which starts and stops it. Not here: what each part does (records/, enforcer/).
 
-import { readFile } from 'node:fs/promises'
 import type { AddedRecord, AddRecordOptions, Release } from './api/peer-handle.ts'
 import type { PeerConfig, PeerKeys } from './config.ts'
-import { enforce, localMinuteOfDay } from './enforcer/enforce.ts'
-import { NO_RULES, parseRules, type Rules } from './enforcer/rules.ts'
+import { type OpenProgram, openHouseRules } from './house-rules.ts'
 import type { Ledger } from './ledger/ledger.ts'
 import { standing } from './ledger/standing.ts'
 import { EmrmError } from './model/errors.ts'
@@ -38,6 +36,7 @@ export type RecordDeskOptions = {
   readonly ledger: Ledger
   readonly network: Network
   readonly vault: Vault
+  readonly openProgram: OpenProgram
   readonly clock: Clock
   readonly log: Log
   readonly staleMs: () => number
@@ -58,7 +57,7 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
   const { config, keys, network, vault, clock, log, nextBlock } = options
   const ledger = ledgerView(options.ledger)
   const self: Identifier = identifierOf(keys.institution.publicKey)
-  const rules = await loadRules(config.rulesFile)
+  const house = await openHouseRules({ file: config.rulesFile, openProgram: options.openProgram, clock, log })
   const sealKey = keys.seal
   const { chainId } = config
   const stopping = new AbortController()
@@ -81,8 +80,7 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
   const shareServer = new ShareServer({
     ...{ vault, ledger, sealKey, nextBlock, clock, log },
     freshness: options.staleMs,
-    enforce: (grant, { kind, confidentiality }) =>
-      enforce(rules, grant, { kind, confidentiality, minuteOfDay: localMinuteOfDay(clock.nowMs()) }),
+    enforce: (grant, record) => house.ask(grant, record),
   })
   const pieceServer = new PieceServer({ vault, ledger, clock, log })
   network.onRequest(PROTOCOLS.deposit, (request, from) => receiver.handle(request, from))
@@ -177,6 +175,7 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
     async stop() {
       stopping.abort()
       cancelDeposits()
+      await house.stop()
     },
   }
 }
@@ -192,20 +191,6 @@ function ledgerView(ledger: Ledger): LedgerView {
     record: (id): RecordFacts | null => views.record(id),
     grant: id => views.grant(id),
     standing: grant => standing(views, grant),
-  }
-}
-
-async function loadRules(file: string | null): Promise<Rules> {
-  if (file === null) return NO_RULES
-  try {
-    return parseRules(JSON.parse(await readFile(file, 'utf8')))
-  } catch (error) {
-    if (error instanceof EmrmError) throw error
-    throw new EmrmError(
-      'rules-invalid',
-      `${file} cannot be read as JSON; mend it, or take "rules" out of config.json`,
-      { file },
-    )
   }
 }
 

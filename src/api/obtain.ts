@@ -25,8 +25,13 @@ export type Obtained =
       readonly sha256: Digest
       /** Height of the receipt; null when it was not taken. */
       readonly receipt: number | null
+      /** Hospitals that gave no share although the chain granted; enough others did. */
+      readonly refusals: readonly Refusal[]
     }
   | { readonly decision: 'deny'; readonly reason: string; readonly request: RequestId; readonly height: number }
+
+/** `detail`: the name of the hospital's own rule when the reason is `withheld`. */
+export type Refusal = { readonly institution: string; readonly reason: string; readonly detail?: string }
 
 export type ObtainOptions = {
   readonly api: Api
@@ -48,7 +53,7 @@ export async function obtainRecord(options: ObtainOptions): Promise<Obtained> {
   if (outcome.type !== 'granted') throw refused(outcome, attempt, height)
   const { grant } = outcome
   onProgress('collecting shares', 0)
-  const { claim, opened } = await open(options, grant)
+  const { claim, opened, refusals } = await open(options, grant)
   const receipt = await giveReceipt(api, agent, grant, claim)
   return {
     decision: 'grant',
@@ -60,6 +65,7 @@ export async function obtainRecord(options: ObtainOptions): Promise<Obtained> {
     bytes: opened.bytes,
     sha256: opened.sha256,
     receipt,
+    refusals,
   }
 }
 
@@ -68,17 +74,21 @@ type Claimed = RecordClaim & { readonly record: string }
 async function open(
   { api, key, chainId, attempt, path, onProgress }: ObtainOptions,
   grant: Grant,
-): Promise<{ readonly claim: RecordClaim; readonly opened: Awaited<ReturnType<typeof openRecord>> }> {
+): Promise<{
+  readonly claim: RecordClaim
+  readonly opened: Awaited<ReturnType<typeof openRecord>>
+  readonly refusals: readonly Refusal[]
+}> {
   const claim = (await api.call('GET', `/v1/records/${grant.record}`, { as: { signer: key, chainId } })) as Claimed
   const { shares, refusals } = (await api.call('POST', `/v1/grants/${grant.grant}/release`, {
     body: { recipientKey: attempt.recipient.publicKey },
     timeoutMs: 120_000,
-  })) as { shares: readonly ShareJson[]; refusals: readonly { institution: string; reason: string }[] }
+  })) as { shares: readonly ShareJson[]; refusals: readonly Refusal[] }
   if (shares.length < claim.threshold)
     throw new EmrmError(
       'shares-insufficient',
-      `granted, but only ${shares.length} of ${claim.threshold} hospitals released a share${refusals.length === 0 ? '' : ` (${refusals.map(r => `${r.institution}: ${r.reason}`).join(', ')})`}; try again while the grant runs`,
-      { grant: grant.grant, have: shares.length, need: claim.threshold },
+      `granted, but only ${shares.length} of ${claim.threshold} hospitals released a share${refusals.length === 0 ? '' : ` (${refusals.map(told).join(', ')})`}; try again while the grant runs`,
+      { grant: grant.grant, have: shares.length, need: claim.threshold, refusals: refusals.map(told).join(', ') },
     )
   const opened = await openRecord({
     claim,
@@ -89,8 +99,12 @@ async function open(
     path,
     onProgress: bytes => onProgress('opening', bytes),
   })
-  return { claim, opened }
+  return { claim, opened, refusals }
 }
+
+/** As a person reads it: who gave no share, and by which rule. */
+export const told = ({ institution, reason, detail }: Refusal): string =>
+  detail === undefined ? `${institution}: ${reason}` : `${institution}: ${reason} by ${detail}`
 
 /** The record is open either way: a receipt that does not reach the chain is told, not thrown. */
 async function giveReceipt(api: Api, agent: Agent, grant: Grant, claim: RecordClaim): Promise<number | null> {

@@ -54,7 +54,8 @@ export type AddRecordOptions = {
 
 export type Release = {
   readonly shares: readonly ReleasedShare[]
-  readonly refusals: readonly { readonly institution: string; readonly reason: string }[]
+  /** Validators that gave no share, and why; `detail`: the house rule (`withheld`), or the ladder's reason. */
+  readonly refusals: readonly { readonly institution: string; readonly reason: string; readonly detail?: string }[]
 }
 
 export type PeerHandle = {

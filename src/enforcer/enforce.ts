@@ -29,6 +29,9 @@ export function localMinuteOfDay(ms: number): number {
   return date.getHours() * 60 + date.getMinutes()
 }
 
+/** Monday 1 … Sunday 7, in the same zone. */
+export const localWeekday = (ms: number): number => new Date(ms).getDay() || 7
+
 const RANK = 'ULMNRV'
 
 function holds(when: Condition, grant: GrantFacts, facts: LocalFacts): boolean {

@@ -34,7 +34,8 @@ export type ShareServerOptions = {
   readonly sealKey: SealKey
   /** Milliseconds since a quorum confirmed that our head is the head; grows while we are cut off. */
   readonly freshness: () => number
-  readonly enforce: (grant: Grant, record: RecordFacts) => HouseAnswer
+  /** May take time: the rules may live in a thread of their own. */
+  readonly enforce: (grant: Grant, record: RecordFacts) => HouseAnswer | Promise<HouseAnswer>
   readonly nextBlock: () => Promise<void>
   readonly clock: Clock
   readonly log: Log
@@ -77,7 +78,9 @@ export class ShareServer {
     if (before !== null) return before
     const entry = this.#options.ledger.record(grant.record)
     if (entry === null) return NOT_AVAILABLE
-    const { vault, sealKey, log } = this.#options
+    const { vault, sealKey, log, enforce } = this.#options
+    const house = await enforce(grant, entry)
+    if (house.type === 'withhold') return refused('withheld', house.rule)
     const stored = await this.#storedShare(grant)
     if (stored === null) return refused('no-share')
     const opened = await openShareBox(stored, sealKey, entry, entry.owner)
@@ -87,22 +90,20 @@ export class ShareServer {
     }
     const released = await resealShare({ opened, stored, grant: grant.grant, recipient })
     opened.share.fill(0)
-    // Blocks were executed while we read and sealed: a revocation among them counts.
+    // Blocks were executed while we asked, read and sealed: a revocation among them counts.
     return this.#refusal(grant) ?? { type: 'released', ...released }
   }
 
-  /** Null when nothing stands against the release at this moment. */
+  /** Null when nothing on the chain stands against the release at this moment. */
   #refusal(grant: Grant): ShareAnswer | null {
-    const { ledger, freshness, enforce, clock } = this.#options
+    const { ledger, freshness, clock } = this.#options
     const entry = ledger.record(grant.record)
     if (entry === null) return NOT_AVAILABLE
     if (entry.withdrawn) return refused('record-withdrawn')
     if (ledger.head().timestamp >= grant.expires || clock.nowMs() >= grant.expires) return refused('grant-expired')
     if (freshness() > ledger.parameters().stalenessMaxMs) return refused('policy-stale')
     const reason = ledger.standing(grant)
-    if (reason !== null) return refused('policy-revoked', reason)
-    const house = enforce(grant, entry)
-    return house.type === 'withhold' ? refused('withheld', house.rule) : null
+    return reason === null ? null : refused('policy-revoked', reason)
   }
 
   async #storedShare(grant: Grant): Promise<ReturnType<typeof decodeShareBox>> {
