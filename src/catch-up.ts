@@ -1,24 +1,26 @@
-// Blocks by range from other peers: for a peer that was away (consensus.md §1.7), and the other side, which serves them.
-// Every block is checked by its certificate before the replica hears of it, so it does not matter who sends it.
-// Not here: when to catch up (the replica says so, and each new connection is asked once).
+// Blocks that this peer missed, from other peers (consensus.md §1.7). A little behind: one range from one peer. Far behind: ranges from
+// several peers at once (ranges.ts). Every block is checked by its certificate before the replica hears of it, in order of height, so it
+// does not matter who sends it; who sends a bad one is not asked again in this run.
+// Not here: the side that serves (block-server.ts), when to catch up (the replica says so, and each new connection is asked once).
 
-import type { Block } from './model/block.ts'
+import { encodeRange, RANGE_MAX } from './block-server.ts'
 import { EmrmError } from './model/errors.ts'
 import { asHeight, type BlockId, type Height, type PeerId, type Verified } from './model/ids.ts'
-import type { ConsensusMessage, DecideCertificate } from './model/messages.ts'
-import { type Log, type Network, PROTOCOLS, type Storage } from './ports.ts'
-import { decodeStoredBlock, encodeStoredBlock } from './wire/codec.ts'
+import type { ConsensusMessage } from './model/messages.ts'
+import { type Log, type Network, PROTOCOLS } from './ports.ts'
+import { type CertifiedBlock, fetchInParallel } from './ranges.ts'
+import { decodeStoredBlock } from './wire/codec.ts'
 import type { Verifier } from './wire/verify.ts'
 
-/** Blocks of one answer; the asker comes again for more. */
-const RANGE_MAX = 256
-const RANGE_BYTES_MAX = 16 * 1024 * 1024
 const RANGE_TIMEOUT_MS = 20_000
 const BODY_TIMEOUT_MS = 3_000
-const HEIGHT_BYTES = 8
+/** Peers that are asked at once: more would only queue for this peer's own signature checks. */
+const PEERS_MAX = 4
+/** The queue of writes gets a rest after so many blocks. */
+const BLOCKS_A_BREATH = 64
 
 export type CatchUp = {
-  /** Asks `peers` in turn for blocks above our head until nobody has more. One run at a time; a call during a run adds its peers. */
+  /** Asks `peers` for blocks above our head until nobody has more. One run at a time; a call during a run adds its peers. */
   run(peers: readonly PeerId[]): void
   /** Height of the last block that the peer can prove decided; null when it gave no valid answer. */
   provenHead(peer: PeerId): Promise<Height | null>
@@ -29,117 +31,105 @@ export type CatchUp = {
 
 type Options = {
   readonly network: Network
-  readonly storage: Storage
   readonly verifier: Verifier
   readonly log: Log
   readonly head: () => Height
-  /** Bodies seen lately, which are not in the store yet. */
-  readonly recentBody: (id: BlockId) => Block | null
   readonly deliver: (message: Verified<ConsensusMessage>) => void
   /** Resolves once what was delivered has been executed and the queue of writes is short. */
   readonly settled: () => Promise<void>
 }
 
 export function makeCatchUp(options: Options): CatchUp {
-  const { network, storage, verifier, log } = options
+  const { network, verifier, log } = options
   let waiting: PeerId[] = []
   let running = false
   let stopped = false
   const fetching = new Set<BlockId>()
+  let sinceBreath = 0
 
-  network.onRequest(PROTOCOLS.blocks, async function* (request) {
-    const from = decodeHeight(await firstFrame(request))
-    if (from === null) throw new EmrmError('request-invalid', 'a range of blocks is asked for by its first height')
-    if (from === 0) {
-      // "What is your head?"
-      const head = await storage.blockAt(await storage.head())
-      yield head === null ? new Uint8Array() : encodeStoredBlock(head.block, head.certificate)
-      return
-    }
-    let bytes = 0
-    for (let height = from, count = 0; count < RANGE_MAX && bytes < RANGE_BYTES_MAX; height++, count++) {
-      if (height > (await storage.head())) return
-      const stored = await storage.blockAt(asHeight(height))
-      if (stored === null) return
-      const frame = encodeStoredBlock(stored.block, stored.certificate)
-      bytes += frame.length
-      yield frame
-    }
-  })
-
-  network.onRequest(PROTOCOLS.body, async function* (request) {
-    const id = Buffer.from((await firstFrame(request)) ?? []).toString('hex') as BlockId
-    const recent = options.recentBody(id)
-    if (recent !== null) {
-      yield recent.bytes
-      return
-    }
-    const height = await storage.heightOf(id)
-    const stored = height === null ? null : await storage.blockAt(height)
-    if (stored !== null) yield stored.block.bytes
-  })
-
-  /** Returns how many blocks the peer gave. */
-  const fetchRange = async (peer: PeerId): Promise<number> => {
-    let count = 0
-    const frames = network.request(
-      peer,
-      PROTOCOLS.blocks,
-      [encodeHeight(options.head() + 1)],
-      AbortSignal.timeout(RANGE_TIMEOUT_MS),
-    )
-    for await (const frame of frames) {
-      if (stopped) return 0
-      const { block, certificate } = decodeStoredBlock(frame)
-      if (block.header.height <= options.head()) continue
-      const checked = verifier.decided(block, certificate)
-      if (checked.type !== 'ok') {
-        log.warn('catch-up-refused', {
-          peer,
-          height: block.header.height,
-          reason: checked.type === 'fault' ? checked.reason : checked.type,
-        })
-        return 0
+  /** Null when the peer gave no proper answer; fewer than `count` when it has no more, or the answer was full. */
+  async function fetchRange(peer: PeerId, from: number, count: number): Promise<readonly CertifiedBlock[] | null> {
+    const blocks: CertifiedBlock[] = []
+    const signal = AbortSignal.timeout(RANGE_TIMEOUT_MS)
+    try {
+      for await (const frame of network.request(peer, PROTOCOLS.blocks, [encodeRange(from, count)], signal)) {
+        if (stopped) return null
+        const stored = decodeStoredBlock(frame)
+        if (stored.block.header.height !== from + blocks.length || blocks.length === count) return null
+        blocks.push(stored)
       }
-      options.deliver(checked.value)
-      count++
-      if (count % 64 === 0) await options.settled()
-      if (options.head() < block.header.height) return count
+      return blocks
+    } catch (error) {
+      log.debug('catch-up-failed', { peer, reason: error instanceof EmrmError ? error.code : String(error) })
+      return blocks.length > 0 ? blocks : null
     }
+  }
+
+  /** False when the block is not what follows: the peer that sent it lies, or its certificate is of an epoch that we do not know. */
+  async function accept({ block, certificate }: CertifiedBlock, peer: PeerId): Promise<boolean> {
+    const { height } = block.header
+    if (height <= options.head()) return true
+    const checked = verifier.decided(block, certificate)
+    if (checked.type !== 'ok') {
+      log.warn('catch-up-refused', { peer, height, reason: checked.type === 'fault' ? checked.reason : checked.type })
+      return false
+    }
+    options.deliver(checked.value)
+    if (++sinceBreath % BLOCKS_A_BREATH === 0) await options.settled()
+    return options.head() >= height
+  }
+
+  async function fetchNear(peer: PeerId): Promise<number> {
+    const blocks = (await fetchRange(peer, options.head() + 1, RANGE_MAX)) ?? []
+    for (const block of blocks) if (stopped || !(await accept(block, peer))) return 0
     await options.settled()
-    return count
+    return blocks.length
   }
 
   const loop = async (): Promise<void> => {
     running = true
-    let total = 0
+    const before = options.head()
     while (waiting.length > 0 && !stopped) {
       const peer = waiting.shift() as PeerId
-      try {
-        const count = await fetchRange(peer)
-        total += count
-        if (count >= RANGE_MAX / 2) waiting.unshift(peer)
-      } catch (error) {
-        log.debug('catch-up-failed', {
-          peer,
-          reason: error instanceof EmrmError ? error.code : String(error),
-        })
-      }
+      // A full answer: there may be much more.
+      if ((await fetchNear(peer)) < RANGE_MAX / 2) continue
+      const peers = [...new Set([peer, ...waiting, ...network.directPeers()])].slice(0, PEERS_MAX)
+      const served = await fetchInParallel({
+        ...{ peers, head: options.head, fetchRange, accept },
+        claim: claimedHead,
+        isStopped: () => stopped,
+      })
+      await options.settled()
+      // Blocks were decided meanwhile.
+      for (const good of served) if (!waiting.includes(good)) waiting.push(good)
     }
     running = false
-    if (total > 0) log.info('caught-up', { blocks: total, height: options.head() })
+    if (options.head() > before) log.info('caught-up', { blocks: options.head() - before, height: options.head() })
+  }
+
+  async function headOf(peer: PeerId): Promise<CertifiedBlock | 'none' | null> {
+    try {
+      const signal = AbortSignal.timeout(BODY_TIMEOUT_MS)
+      for await (const frame of network.request(peer, PROTOCOLS.blocks, [encodeRange(0, 1)], signal))
+        return frame.length === 0 ? 'none' : decodeStoredBlock(frame)
+    } catch (error) {
+      log.debug('head-not-told', { peer, reason: error instanceof EmrmError ? error.code : String(error) })
+    }
+    return null
+  }
+
+  /** A hint of where to stop asking; a liar's range is empty. */
+  async function claimedHead(peer: PeerId): Promise<number> {
+    const told = await headOf(peer)
+    return told === null || told === 'none' ? 0 : told.block.header.height
   }
 
   const fetchFrom = async (id: BlockId, peers: readonly PeerId[]): Promise<void> => {
     for (const peer of peers) {
       if (stopped) return
       try {
-        for await (const frame of network.request(
-          peer,
-          PROTOCOLS.body,
-          [Buffer.from(id, 'hex')],
-          AbortSignal.timeout(BODY_TIMEOUT_MS),
-        )) {
+        const signal = AbortSignal.timeout(BODY_TIMEOUT_MS)
+        for await (const frame of network.request(peer, PROTOCOLS.body, [Buffer.from(id, 'hex')], signal)) {
           const checked = verifier.body(frame)
           if (checked.type !== 'ok' || checked.value.block.id !== id) {
             log.warn('body-refused', { peer })
@@ -149,28 +139,17 @@ export function makeCatchUp(options: Options): CatchUp {
           return
         }
       } catch (error) {
-        log.debug('body-fetch-failed', {
-          peer,
-          reason: error instanceof EmrmError ? error.code : String(error),
-        })
+        log.debug('body-fetch-failed', { peer, reason: error instanceof EmrmError ? error.code : String(error) })
       }
     }
   }
 
   return {
     async provenHead(peer) {
-      try {
-        const frames = network.request(peer, PROTOCOLS.blocks, [encodeHeight(0)], AbortSignal.timeout(BODY_TIMEOUT_MS))
-        for await (const frame of frames) {
-          if (frame.length === 0) return asHeight(0)
-          const { block, certificate } = decodeStoredBlock(frame)
-          const checked = verifier.decided(block, certificate)
-          return checked.type === 'ok' ? block.header.height : null
-        }
-      } catch (error) {
-        log.debug('head-not-told', { peer, reason: error instanceof EmrmError ? error.code : String(error) })
-      }
-      return null
+      const told = await headOf(peer)
+      if (told === null || told === 'none') return told === null ? null : asHeight(0)
+      const checked = verifier.decided(told.block, told.certificate)
+      return checked.type === 'ok' ? told.block.header.height : null
     },
     run(peers) {
       for (const peer of peers) if (!waiting.includes(peer)) waiting.push(peer)
@@ -186,28 +165,4 @@ export function makeCatchUp(options: Options): CatchUp {
       waiting = []
     },
   }
-}
-
-/** One certified block, for one validator that is a little behind. */
-export const decidedMessage = (block: Block, certificate: DecideCertificate): ConsensusMessage => ({
-  type: 'DECIDED',
-  block,
-  certificate,
-})
-
-function encodeHeight(height: number): Uint8Array {
-  const bytes = new Uint8Array(HEIGHT_BYTES)
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(height))
-  return bytes
-}
-
-function decodeHeight(bytes: Uint8Array | null): number | null {
-  if (bytes === null || bytes.length !== HEIGHT_BYTES) return null
-  const height = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0)
-  return height > BigInt(Number.MAX_SAFE_INTEGER) ? null : Number(height)
-}
-
-async function firstFrame(frames: AsyncIterable<Uint8Array>): Promise<Uint8Array | null> {
-  for await (const frame of frames) return frame
-  return null
 }

@@ -4,7 +4,8 @@
 // of liars (accuser.ts), medical bytes (records).
 
 import { type Accuser, makeAccuser } from './accuser.ts'
-import { type CatchUp, decidedMessage, makeCatchUp } from './catch-up.ts'
+import { type BlockServer, decidedMessage, makeBlockServer } from './block-server.ts'
+import { type CatchUp, makeCatchUp } from './catch-up.ts'
 import type { Effect } from './consensus/effect.ts'
 import type { Input } from './consensus/input.ts'
 import { Replica } from './consensus/replica.ts'
@@ -20,7 +21,6 @@ import {
   asDigest,
   asHeight,
   asTimestamp,
-  type BlockId,
   type Digest,
   type Height,
   type PeerId,
@@ -52,9 +52,6 @@ import { signMessage, type Verifier } from './wire/verify.ts'
 
 /** State is flushed to disk every so many blocks; after a crash at most these are executed again. */
 const CHECKPOINT_BLOCKS = 64
-const RECENT_BODIES_MAX = 32
-/** A validator that is behind gets at most one block in this time; it fetches ranges when it is further behind. */
-const ANSWER_INTERVAL_MS = 50
 
 export type DriverOptions = {
   readonly chainId: Digest
@@ -102,8 +99,6 @@ export function makeDriver(options: DriverOptions): Driver {
   let headCertificate = options.headCertificate
   let blocksSinceCheckpoint = 0
   const timers = new Map<string, () => void>()
-  const bodies = new Map<BlockId, Block>()
-  const answeredMs = new Map<ValidatorIndex, number>()
   const cameFirst = makeCrossing()
 
   const outbox: Outbox = makeOutbox(changes => storage.write(changes), options.onFatal)
@@ -123,13 +118,15 @@ export function makeDriver(options: DriverOptions): Driver {
     blockTime,
     onChange: tellPending,
   })
+  const blockServer: BlockServer = makeBlockServer({
+    ...{ network, storage, clock, tell },
+    drained: () => outbox.drained(),
+  })
   const catchUp: CatchUp = makeCatchUp({
     network,
-    storage,
     verifier,
     log,
     head: () => ledger.head().height,
-    recentBody: id => bodies.get(id) ?? null,
     deliver: message => feed({ type: 'message', message, nowMs: clock.steadyMs() }),
     settled: () => outbox.drained(),
   })
@@ -229,7 +226,7 @@ export function makeDriver(options: DriverOptions): Driver {
       case 'catch-up':
         return catchUp.run(shuffled([...network.directPeers()]))
       case 'answer-decided':
-        return void answerDecided(effect.to, effect.height)
+        return void blockServer.answerDecided(effect.to, effect.height)
       case 'set-timer':
         return setTimer(effect)
       case 'cancel-timer':
@@ -241,7 +238,7 @@ export function makeDriver(options: DriverOptions): Driver {
 
   /** Comes back as an input once it is durable, and not before: only then does a replica count its own vote. */
   function tellAll(message: ConsensusMessage): void {
-    if (message.type === 'PRE-PREPARE') remember(message.block)
+    if (message.type === 'PRE-PREPARE') blockServer.remember(message.block)
     const to = committee
     outbox.after(() => {
       if (stopped || isPointless(message)) return
@@ -303,15 +300,6 @@ export function makeDriver(options: DriverOptions): Driver {
     outbox.persist({ type: 'checkpoint', ...ledger.checkpoint() })
   }
 
-  async function answerDecided(to: ValidatorIndex, height: Height): Promise<void> {
-    const nowMs = clock.steadyMs()
-    if (nowMs - (answeredMs.get(to) ?? Number.NEGATIVE_INFINITY) < ANSWER_INTERVAL_MS) return
-    answeredMs.set(to, nowMs)
-    await outbox.drained()
-    const stored = stopped ? null : await storage.blockAt(height)
-    if (stored !== null) tell(to, decidedMessage(stored.block, stored.certificate))
-  }
-
   function setTimer(effect: Extract<Effect, { type: 'set-timer' }>): void {
     const { timer, height, view, afterMs } = effect
     cancelTimer(timer)
@@ -336,7 +324,7 @@ export function makeDriver(options: DriverOptions): Driver {
       const message = checked.value
       // Of an older height it may be a member of an older committee.
       if ('sender' in message && message.height === nextHeight()) heartbeat.heard(message.sender)
-      if (message.type === 'PRE-PREPARE') remember(message.block)
+      if (message.type === 'PRE-PREPARE') blockServer.remember(message.block)
       feed({ type: 'message', message, nowMs: clock.steadyMs() })
     } else if (checked.type === 'fault') {
       log.warn('message-refused', { peer: from, reason: checked.reason })
@@ -351,12 +339,6 @@ export function makeDriver(options: DriverOptions): Driver {
     if (first.type !== 'PRE-PREPARE' || first.view === 0 || first.height !== nextHeight()) return
     const evidence = { fault: 'unjustified-proposal', height: first.height, replica: first.sender } as const
     accuser.accuse({ ...evidence, first, second: null }, committee, self)
-  }
-
-  function remember(block: Block): void {
-    if (bodies.has(block.id)) return
-    bodies.set(block.id, block)
-    if (bodies.size > RECENT_BODIES_MAX) bodies.delete(bodies.keys().next().value as BlockId)
   }
 
   function sayStatus(): void {

@@ -38,7 +38,9 @@ const WALLS: Readonly<Record<string, Wall>> = {
   'outbox.ts': { rooms: ['model', 'ports.ts'], packages: [] },
   'roads.ts': { rooms: ['model', 'ports.ts'], packages: [] },
   'intake.ts': { rooms: ['model', 'ports.ts', 'wire', 'mempool.ts', 'roads.ts'], packages: [] },
-  'catch-up.ts': { rooms: ['model', 'ports.ts', 'wire'], packages: [] },
+  'block-server.ts': { rooms: ['model', 'ports.ts', 'wire'], packages: [] },
+  'ranges.ts': { rooms: ['model'], packages: [] },
+  'catch-up.ts': { rooms: ['model', 'ports.ts', 'wire', 'block-server.ts', 'ranges.ts'], packages: [] },
   'heartbeat.ts': { rooms: ['model', 'ports.ts', 'catch-up.ts'], packages: [] },
   // The judge of evidence judges a proposal as a replica does.
   'evidence.ts': { rooms: ['model', 'wire', 'consensus/view-change.ts'], packages: [] },
@@ -55,6 +57,7 @@ const WALLS: Readonly<Record<string, Wall>> = {
       'mempool.ts',
       'outbox.ts',
       'roads.ts',
+      'block-server.ts',
       'catch-up.ts',
       'intake.ts',
       'heartbeat.ts',

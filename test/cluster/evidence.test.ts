@@ -155,6 +155,25 @@ for (const [what, fault, first, second] of guilty)
     }
   })
 
+test('a free choice is not made a lie by the grounds of another proposal', () => {
+  const honest = evidenceOperation(
+    { fault: 'unjustified-proposal', height, replica: LIAR as ValidatorIndex, first: proposal(2, free), second: null },
+    chainId,
+    committee,
+  )
+  const sameBlock = proposal(2, free)
+  const swapped = evidenceOperation(
+    {
+      ...{ fault: 'unjustified-proposal', height, replica: LIAR as ValidatorIndex, second: null },
+      first: { ...sameBlock, justification: forced },
+    },
+    chainId,
+    committee,
+  )
+  assert.ok(honest !== null && swapped !== null)
+  assert.equal(provesFault({ ...honest, second: swapped.second }, court), false)
+})
+
 describe('in a running network', () => {
   let cluster: Cluster
   before(async () => {
