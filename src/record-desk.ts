@@ -5,17 +5,17 @@ import type { AddedRecord, AddRecordOptions, Release } from './api/peer-handle.t
 import type { PeerConfig, PeerKeys } from './config.ts'
 import { type OpenProgram, openHouseRules } from './house-rules.ts'
 import type { Ledger } from './ledger/ledger.ts'
-import { standing } from './ledger/standing.ts'
+import { ledgerFacts } from './ledger-facts.ts'
 import { EmrmError } from './model/errors.ts'
 import { identifierOf } from './model/hash.ts'
 import type { Identifier, RecordId, RequestId } from './model/ids.ts'
 import type { Operation, RequestResult } from './model/operations.ts'
 import { type Clock, type Log, type Network, PROTOCOLS } from './ports.ts'
+import { type Care, type CareReport, Caretaker } from './records/caretaker.ts'
 import { collectShares } from './records/collect.ts'
 import { Depositor } from './records/deposit.ts'
 import { DepositReceiver } from './records/deposit-receiver.ts'
 import { prepareRecord } from './records/intake.ts'
-import type { LedgerView, RecordFacts } from './records/ledger-view.ts'
 import { PieceServer } from './records/piece-server.ts'
 import { fetchPieces } from './records/piece-source.ts'
 import { ShareServer } from './records/share-server.ts'
@@ -49,13 +49,16 @@ export type RecordDesk = {
   addRecord(source: AsyncIterable<Uint8Array>, options: AddRecordOptions): Promise<AddedRecord>
   release(grant: RequestId, recipient: Uint8Array): Promise<Release>
   ciphertext(record: RecordId, grant: RequestId, from: number): AsyncIterable<Uint8Array>
+  /** Looks at everything in the vault, mends what can be mended, yields the records with which something was wrong. */
+  scrub(signal: AbortSignal): AsyncIterable<Care>
+  careReport(): CareReport
   stop(): Promise<void>
 }
 
 /** Sets the handlers of the record protocols, so before the network starts. Throws EmrmError `rules-invalid`. */
 export async function openRecordDesk(options: RecordDeskOptions): Promise<RecordDesk> {
   const { config, keys, network, vault, clock, log, nextBlock } = options
-  const ledger = ledgerView(options.ledger)
+  const ledger = ledgerFacts(options.ledger)
   const self: Identifier = identifierOf(keys.institution.publicKey)
   const house = await openHouseRules({ file: config.rulesFile, openProgram: options.openProgram, clock, log })
   const sealKey = keys.seal
@@ -77,12 +80,14 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
     clock,
     log,
   })
+  const freshness = options.staleMs
+  const caretaker = new Caretaker({ vault, ledger, network, self, receiver, freshness, clock, log })
+  const onDamage = (record: RecordId): void => caretaker.later(record)
   const shareServer = new ShareServer({
-    ...{ vault, ledger, sealKey, nextBlock, clock, log },
-    freshness: options.staleMs,
+    ...{ vault, ledger, sealKey, nextBlock, clock, log, freshness, onDamage },
     enforce: (grant, record) => house.ask(grant, record),
   })
-  const pieceServer = new PieceServer({ vault, ledger, clock, log })
+  const pieceServer = new PieceServer({ vault, ledger, onDamage, clock, log })
   network.onRequest(PROTOCOLS.deposit, (request, from) => receiver.handle(request, from))
   network.onRequest(PROTOCOLS.share, (request, from) => shareServer.handle(request, from))
   network.onRequest(PROTOCOLS.pieces, (request, from) => pieceServer.handle(request, from))
@@ -103,6 +108,8 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
     if (event === 'connected' && !stopping.signal.aborted) depositLater(CONNECTED_SETTLE_MS)
   })
 
+  caretaker.start()
+
   async function register(operation: Operation & { readonly record: RecordId }): Promise<RequestResult> {
     const result = await options.submitAsInstitution(operation)
     if (result.outcome.type === 'done') return result
@@ -115,11 +122,11 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
   }
 
   async function deliver(record: RecordId): Promise<void> {
-    const until = clock.nowMs() + AVAILABLE_TIMEOUT_MS
+    const until = clock.steadyMs() + AVAILABLE_TIMEOUT_MS
     for (;;) {
       const { isAvailable, acknowledged, needed } = await depositor.deliver(record, stopping.signal)
       if (isAvailable) return
-      if (clock.nowMs() > until || stopping.signal.aborted)
+      if (clock.steadyMs() > until || stopping.signal.aborted)
         throw new EmrmError(
           'record-not-available',
           `the record is registered, but only ${acknowledged} of ${needed} validators have signed for their shares; this peer goes on trying: see "emrm record show"`,
@@ -170,27 +177,22 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
       const found = ledger.grant(grant)
       if (entry === null || found === null || found.record !== record)
         throw new EmrmError('grant-unknown', 'there is no such grant for this record; ask for access first', { grant })
-      yield* fetchPieces({ vault, ledger, network, clock, log }, { entry, grant, from, signal: stopping.signal })
+      const source = { vault, ledger, network, onDamage, clock, log }
+      try {
+        yield* fetchPieces(source, { entry, grant, from, signal: stopping.signal })
+      } finally {
+        // Whoever was granted to share keeps a copy of its own from now on.
+        if (found.right === 'share' && found.institution === self) caretaker.later(record)
+      }
     },
+    scrub: signal => caretaker.round(signal),
+    careReport: () => caretaker.report(),
     async stop() {
       stopping.abort()
+      caretaker.stop()
       cancelDeposits()
       await house.stop()
     },
-  }
-}
-
-/** What records see of the ledger, at its head. */
-function ledgerView(ledger: Ledger): LedgerView {
-  const { views } = ledger
-  return {
-    head: () => ledger.head(),
-    parameters: () => views.parameters(),
-    institutions: () => views.institutions(),
-    committeeAt: height => ledger.committeeAt(height),
-    record: (id): RecordFacts | null => views.record(id),
-    grant: id => views.grant(id),
-    standing: grant => standing(views, grant),
   }
 }
 

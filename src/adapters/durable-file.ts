@@ -2,6 +2,7 @@
 // Not here: what the vault keeps in them (file-vault.ts).
 
 import { randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EmrmError } from '../model/errors.ts'
@@ -39,6 +40,19 @@ export async function writeAtomically(folder: string, name: string, bytes: Uint8
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes
+}
+
+/** Overwrites in place, and makes the file when it is gone: only for bytes that every reader checks, which a torn write leaves as damaged as before. */
+export async function writeAt(path: string, position: number, bytes: Uint8Array): Promise<void> {
+  const handle = await open(path, constants.O_WRONLY | constants.O_CREAT, 0o600)
+  try {
+    let written = 0
+    while (written < bytes.length)
+      written += (await handle.write(bytes, written, bytes.length - written, position + written)).bytesWritten
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
 }
 
 /** A new folder's name is durable when its parents are synced. */

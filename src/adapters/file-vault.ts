@@ -34,6 +34,7 @@ import {
   onDisk,
   readIfThere,
   temporaryName,
+  writeAt,
   writeAtomically,
   writeThrough,
 } from './durable-file.ts'
@@ -110,6 +111,20 @@ export async function openFileVault(root: string): Promise<Vault> {
       if (!isPiece(piece, index, entry.leaves, entry)) throw pieceCorrupt(record, index)
       return piece
     },
+    mendPiece: async (record, index, bytes) => {
+      const entry = await readEntry(record)
+      if (entry === null || entry.leaves[index] === undefined) throw recordNotHeld(record)
+      if (!isPiece(bytes, index, entry.leaves, entry)) throw pieceCorrupt(record, index)
+      await onDisk(() => writeAt(join(folderOf(record), 'cipher'), index * PIECE_BYTES, bytes))
+    },
+    removeCipher: async record => {
+      cache.delete(record)
+      const folder = folderOf(record)
+      await onDisk(async () => {
+        await rm(join(folder, 'index'), { force: true })
+        await rm(join(folder, 'cipher'), { force: true })
+      })
+    },
     putItem: async (record, item, bytes) => {
       if (bytes.length > ITEM_BYTES_MAX) throw new RangeError(`an item of a vault has at most ${ITEM_BYTES_MAX} bytes`)
       const folder = folderOf(record)
@@ -144,9 +159,9 @@ export async function openFileVault(root: string): Promise<Vault> {
         await rm(folder, { recursive: true, force: true })
       })
     },
-    verify: record => {
+    verify: (record, pace) => {
       cache.delete(record)
-      return verifyRecord(vault, record)
+      return verifyRecord(vault, record, pace)
     },
   }
   return vault

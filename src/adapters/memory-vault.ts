@@ -36,6 +36,15 @@ export function makeMemoryVault(): Vault {
       if (!isPiece(piece, index, held.entry.leaves, held.entry)) throw pieceCorrupt(record, index)
       return new Uint8Array(piece)
     },
+    mendPiece: async (record, index, bytes) => {
+      const held = ciphers.get(record)
+      if (held?.pieces[index] === undefined) throw recordNotHeld(record)
+      if (!isPiece(bytes, index, held.entry.leaves, held.entry)) throw pieceCorrupt(record, index)
+      ciphers.set(record, { ...held, pieces: held.pieces.with(index, new Uint8Array(bytes)) })
+    },
+    removeCipher: async record => {
+      ciphers.delete(record)
+    },
     putItem: async (record, item, bytes) => {
       const held = items.get(record) ?? new Map<ItemName, Uint8Array>()
       items.set(record, held.set(item, new Uint8Array(bytes)))
@@ -55,7 +64,7 @@ export function makeMemoryVault(): Vault {
       ciphers.delete(record)
       items.delete(record)
     },
-    verify: record => verifyRecord(vault, record),
+    verify: (record, pace) => verifyRecord(vault, record, pace),
   }
   return vault
 }

@@ -1,7 +1,7 @@
 // Look-ups derived from the state, for views only: no decision and no digest hangs on them. They follow each change of the tables and are
 // complete again after a restore. An index holds names; the values are read from the tables.
 
-import type { DecisionEntry, RecordEntry, User } from './entries.ts'
+import type { DecisionEntry, GrantEntry, RecordEntry, User } from './entries.ts'
 
 type Index = Map<string, Set<string>>
 
@@ -11,6 +11,8 @@ export class Indexes {
   /** Names `<owner>/<number>` of decisions. */
   readonly decisionsByRequester: Index = new Map()
   readonly decisionsByRecord: Index = new Map()
+  /** Grants of the right to share. */
+  readonly sharesByRecord: Index = new Map()
   readonly usersByInstitution: Index = new Map()
   readonly #custodians = new Map<string, string>()
 
@@ -29,6 +31,10 @@ export class Indexes {
   noteDecision(name: string, decision: DecisionEntry): void {
     add(this.decisionsByRequester, decision.requester, name)
     add(this.decisionsByRecord, decision.record, name)
+  }
+
+  noteGrant(name: string, grant: GrantEntry): void {
+    if (grant.right === 'share') add(this.sharesByRecord, grant.record, name)
   }
 
   clear(): void {

@@ -87,11 +87,16 @@ export class Store {
     (name, decision) => this.indexes.noteDecision(name, decision),
   )
   readonly decisionCounts: Table<E.DecisionCount> = new Table(this.state, 'decisions', { count: true })
-  readonly grants: Table<E.GrantEntry> = new Table(this.state, 'grant', {
-    ...{ grant: true, record: true, owner: true, requester: true, institution: true, role: true, purpose: true },
-    ...{ right: true, variant: true, recipient: true, height: true, time: true, expires: true, basis: true },
-    ...{ rulesVersion: true },
-  })
+  readonly grants: Table<E.GrantEntry> = new Table(
+    this.state,
+    'grant',
+    {
+      ...{ grant: true, record: true, owner: true, requester: true, institution: true, role: true, purpose: true },
+      ...{ right: true, variant: true, recipient: true, height: true, time: true, expires: true, basis: true },
+      ...{ rulesVersion: true },
+    },
+    (name, grant) => this.indexes.noteGrant(name, grant),
+  )
   readonly receipts: Table<E.Receipt> = new Table(this.state, 'receipt', {
     ...{ grant: true, requester: true, commitment: true, height: true, time: true },
   })
@@ -166,6 +171,6 @@ export class Store {
   /** Fills the indexes from the tables. */
   announce(): void {
     this.indexes.clear()
-    for (const table of [this.users, this.records, this.decisions]) table.announce()
+    for (const table of [this.users, this.records, this.decisions, this.grants]) table.announce()
   }
 }

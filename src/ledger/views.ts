@@ -86,6 +86,16 @@ export class Views {
     return this.#named(this.store.indexes.recordsByCustodian.get(custodian), name => this.store.records.get(name))
   }
 
+  /** Of all custodians, withdrawn ones too; sorted. */
+  recordIds(): readonly RecordId[] {
+    return [...this.store.indexes.recordsByCustodian.values()].flatMap(names => [...names] as RecordId[]).sort()
+  }
+
+  /** Grants of the right to share a record, whether or not they still stand. */
+  shareGrants(record: RecordId): readonly Grant[] {
+    return this.#named(this.store.indexes.sharesByRecord.get(record), name => this.store.grants.get(name))
+  }
+
   /** A custody hand-over that waits for the new custodian. */
   adoption(record: RecordId): E.Adoption | null {
     return this.store.adoptions.get(record) ?? null

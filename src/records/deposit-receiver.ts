@@ -11,12 +11,13 @@ import { u32 } from './bytes.ts'
 import { waitFor } from './deadline.ts'
 import {
   type DepositAnswer,
+  decodeDeal,
   decodeDepositRequest,
   decodeShareBox,
   encodeDepositAnswer,
   encodeShareBox,
 } from './frames.ts'
-import { institutionOf, type LedgerView, type RecordFacts } from './ledger-view.ts'
+import { institutionOf, institutionOfPeer, type LedgerView, type RecordFacts } from './ledger-view.ts'
 import { unpackLeaves } from './pieces.ts'
 import type { SealKey } from './seal.ts'
 import { openShareBox, type ShareBox } from './shares.ts'
@@ -66,6 +67,7 @@ export class DepositReceiver {
     const deposit = first.done ? null : decodeDepositRequest(first.value)
     if (deposit === null) return refused('frame-invalid')
     if (deposit.type === 'share') return this.takeShare(deposit, from)
+    if (deposit.type === 'want') return this.#giveBoxAgain(deposit.record, from)
     return this.#takeCipher(deposit.record, frames, from)
   }
 
@@ -88,6 +90,17 @@ export class DepositReceiver {
     const signature = sign(ackSignedBytes(chainId, stored.record, stored.index, entry.shareRoot))
     log.info('share-deposited', { record: stored.record, index: stored.index })
     return { type: 'ack', signature }
+  }
+
+  /** A validator's own box, to that validator, while the deal is still here (deposit.ts destroys it when all have signed). */
+  async #giveBoxAgain(record: RecordId, from: PeerId): Promise<DepositAnswer> {
+    const { vault, ledger } = this.#options
+    const asker = institutionOfPeer(ledger, from)
+    const bytes = asker === null ? null : await vault.item(record, 'deal')
+    const box = bytes === null ? undefined : decodeDeal(bytes)?.find(({ validator }) => validator === asker?.id)
+    if (box === undefined) return refused('not-available')
+    const { validator: _, ...rest } = box
+    return { type: 'box', ...rest }
   }
 
   /** A damaged share is replaced by the one that comes in. */

@@ -23,10 +23,13 @@ export type DepositRequest =
   | ({ readonly type: 'share' } & ShareBox)
   /** A frame with the leaf hashes and the pieces follow. */
   | { readonly type: 'cipher'; readonly record: RecordId }
+  /** A validator has lost its share and asks the custodian for the box again. */
+  | { readonly type: 'want'; readonly record: RecordId }
 
 export type DepositAnswer =
   | { readonly type: 'ack'; readonly signature: Uint8Array }
   | { readonly type: 'stored' }
+  | ({ readonly type: 'box' } & ShareBox)
   | { readonly type: 'refused'; readonly reason: string }
 
 export type ShareRequest = { readonly grant: RequestId; readonly recipient: Uint8Array }
@@ -73,7 +76,7 @@ export type Acknowledgement = { readonly index: number; readonly validator: Iden
 // ---- writing ----
 
 export const encodeDepositRequest = (request: DepositRequest): Uint8Array =>
-  request.type === 'share' ? tuple('share', ...boxFields(request)) : tuple('cipher', fromHex(request.record))
+  request.type === 'share' ? tuple('share', ...boxFields(request)) : tuple(request.type, fromHex(request.record))
 
 export function encodeDepositAnswer(answer: DepositAnswer): Uint8Array {
   switch (answer.type) {
@@ -81,6 +84,8 @@ export function encodeDepositAnswer(answer: DepositAnswer): Uint8Array {
       return tuple('ack', answer.signature)
     case 'stored':
       return tuple('stored')
+    case 'box':
+      return tuple('again', ...boxFields(answer))
     case 'refused':
       return tuple('refused', answer.reason)
   }
@@ -120,14 +125,20 @@ export function decodeDepositRequest(bytes: Uint8Array): DepositRequest | null {
   const share = fields(bytes, 'share', 5)
   const box = share && boxOf(share)
   if (box) return { type: 'share', ...box }
-  const record = hex(fields(bytes, 'cipher', 1)?.[0], 16)
-  return record === null ? null : { type: 'cipher', record: record as RecordId }
+  for (const type of ['cipher', 'want'] as const) {
+    const record = hex(fields(bytes, type, 1)?.[0], 16)
+    if (record !== null) return { type, record: record as RecordId }
+  }
+  return null
 }
 
 export function decodeDepositAnswer(bytes: Uint8Array): DepositAnswer | null {
   const signature = octets(fields(bytes, 'ack', 1)?.[0], 64, 64)
   if (signature) return { type: 'ack', signature }
   if (fields(bytes, 'stored', 0)) return { type: 'stored' }
+  const again = fields(bytes, 'again', 5)
+  const box = again && boxOf(again)
+  if (box) return { type: 'box', ...box }
   const reason = text(fields(bytes, 'refused', 1)?.[0])
   return reason === null ? null : { type: 'refused', reason }
 }

@@ -1,13 +1,17 @@
-// Which institutions hold a record's ciphertext beside its custodian: rendezvous hashing of the record's id over the institutions, so that
-// every peer finds the same ones without asking, and one that joins or leaves moves few records. Not here: copying (deposit.ts).
+// Which institutions hold a record's ciphertext: its custodian; those that rendezvous hashing of the record's id chooses, so that every peer
+// finds the same ones without asking, and one that joins or leaves moves few records; and those to whom the right to share was granted.
+// Not here: copying (deposit.ts, caretaker.ts).
 
 import { fromHex, sha256 } from '../model/hash.ts'
 import type { Identifier, RecordId } from '../model/ids.ts'
-import type { InstitutionFacts, LedgerView, RecordFacts } from './ledger-view.ts'
+import type { Grant } from '../model/operations.ts'
+import { type InstitutionFacts, institutionOf, type LedgerView, type RecordFacts } from './ledger-view.ts'
+
+type Placed = Pick<RecordFacts, 'record' | 'custodian'>
 
 /** As many as the chain's parameter says. Highest weight first; neither the custodian nor a removed institution. */
 export function replicaHolders(
-  { record, custodian }: Pick<RecordFacts, 'record' | 'custodian'>,
+  { record, custodian }: Placed,
   ledger: Pick<LedgerView, 'institutions' | 'parameters'>,
 ): readonly InstitutionFacts[] {
   const weighed = ledger
@@ -17,6 +21,34 @@ export function replicaHolders(
   weighed.sort((a, b) => Buffer.compare(b.weight, a.weight))
   return weighed.slice(0, ledger.parameters().replicas).map(({ institution }) => institution)
 }
+
+/** Everyone who may and should have the ciphertext now, in the order in which to ask: custodian, replicas, who was granted to share. */
+export function holdersOf(entry: Placed, ledger: LedgerView): readonly InstitutionFacts[] {
+  const custodian = institutionOf(ledger, entry.custodian)
+  const placed = custodian === null || custodian.removed ? [] : [custodian]
+  const all = [...placed, ...replicaHolders(entry, ledger), ...shareHolders(entry, ledger)]
+  return [...new Map(all.map(holder => [holder.id, holder])).values()]
+}
+
+export const isHolder = (entry: Placed, id: Identifier, ledger: LedgerView): boolean =>
+  holdersOf(entry, ledger).some(holder => holder.id === id)
+
+/** `share` lets the requester's institution keep the record and serve it, for as long as the policy behind the grant would grant it again. */
+function shareHolders({ record }: Placed, ledger: LedgerView): readonly InstitutionFacts[] {
+  const found = new Map<Identifier, InstitutionFacts>()
+  for (const grant of ledger.shareGrants(record)) {
+    if (found.has(grant.institution)) continue
+    const institution = institutionOf(ledger, grant.institution)
+    if (institution !== null && !institution.removed && mayKeep(grant, ledger)) found.set(institution.id, institution)
+  }
+  return [...found.values()]
+}
+
+/** Grants that rest on no policy end when they expire. */
+const WITHOUT_POLICY: readonly string[] = ['owner', 'delegate', 'emergency']
+
+const mayKeep = (grant: Grant, ledger: LedgerView): boolean =>
+  ledger.standing(grant) === null && (!WITHOUT_POLICY.includes(grant.basis) || ledger.head().timestamp < grant.expires)
 
 const weightOf = (record: RecordId, institution: Identifier): Uint8Array =>
   sha256(Buffer.concat([Buffer.from('emrm/replica/1'), fromHex(record), fromHex(institution)]))

@@ -17,8 +17,9 @@ export type InstitutionFacts = {
 }
 
 export type RecordFacts = Omit<RecordRegister, 'type'> & {
-  /** Where it was registered. */
+  /** Where it was registered, and when. */
   readonly height: number
+  readonly time: Timestamp
   readonly withdrawn: boolean
 }
 
@@ -28,6 +29,10 @@ export type LedgerView = {
   institutions(): readonly InstitutionFacts[]
   committeeAt(height: Height): Committee | null
   record(id: RecordId): RecordFacts | null
+  /** All of them, sorted. */
+  recordIds(): readonly RecordId[]
+  /** Grants of the right to share, whether or not they still stand. */
+  shareGrants(record: RecordId): readonly Grant[]
   grant(id: RequestId): Grant | null
   /**
    * What the ladder of P-47 says at the head of the request that led to this grant: null while it would still be granted.

@@ -1,19 +1,21 @@
-// Serves ciphertext: /emrm/pieces/1. To the institution of a live grant, and to the institutions that the record's id chooses as holders;
+// Serves ciphertext: /emrm/pieces/1. To the institution of a live grant, and to those that hold the record themselves (holders.ts);
 // to anybody else every record is `not-available`. Ciphertext says nothing without shares, but how much of it there is, does.
 // Not here: shares (share-server.ts), the reader's side (piece-source.ts).
 
 import { EmrmError } from '../model/errors.ts'
-import type { PeerId } from '../model/ids.ts'
+import type { PeerId, RecordId } from '../model/ids.ts'
 import type { Clock, Log } from '../ports.ts'
 import { decodePiecesRequest, encodePiecesAnswer, type PiecesRequest } from './frames.ts'
-import { replicaHolders } from './holders.ts'
-import { type InstitutionFacts, institutionOfPeer, type LedgerView, type RecordFacts } from './ledger-view.ts'
+import { isHolder } from './holders.ts'
+import { type InstitutionFacts, institutionOfPeer, type LedgerView } from './ledger-view.ts'
 import { packLeaves } from './pieces.ts'
 import type { Vault, VaultEntry } from './vault.ts'
 
 export type PieceServerOptions = {
   readonly vault: Vault
   readonly ledger: LedgerView
+  /** Something of this record is damaged here. */
+  readonly onDamage: (record: RecordId) => void
   readonly clock: Clock
   readonly log: Log
 }
@@ -47,7 +49,10 @@ export class PieceServer {
       return await this.#options.vault.piece(held.record, index)
     } catch (error) {
       // The stream breaks off and the reader goes on with another holder; our operator has to know.
-      if (error instanceof EmrmError) this.#options.log.error(error.code, { record: held.record, piece: index })
+      if (error instanceof EmrmError) {
+        this.#options.log.error(error.code, { record: held.record, piece: index })
+        this.#options.onDamage(held.record)
+      }
       throw error
     }
   }
@@ -57,18 +62,12 @@ export class PieceServer {
     const institution = institutionOfPeer(ledger, from)
     const entry = ledger.record(asked.record)
     if (institution === null || entry === null || entry.withdrawn) return null
-    if (!this.#isHolder(entry, institution) && !this.#hasGrant(asked, institution)) return null
+    if (!isHolder(entry, institution.id, ledger) && !this.#hasGrant(asked, institution)) return null
     const held = await vault.entry(asked.record)
     if (held === null) return null
     if (held.cipherRoot === entry.cipherRoot && held.cipherSize === entry.cipherSize) return held
     log.error('ciphertext-not-registered', { record: asked.record })
     return null
-  }
-
-  #isHolder(entry: RecordFacts, { id }: InstitutionFacts): boolean {
-    const { ledger } = this.#options
-    if (id === entry.custodian) return true
-    return replicaHolders(entry, ledger).some(holder => holder.id === id)
   }
 
   #hasGrant({ grant: id, record }: PiecesRequest, institution: InstitutionFacts): boolean {

@@ -3,12 +3,12 @@
 // is left, and the next one goes on at the same piece. Not here: decrypting (client/open.ts).
 
 import { EmrmError } from '../model/errors.ts'
-import type { PeerId, RequestId } from '../model/ids.ts'
+import type { PeerId, RecordId, RequestId } from '../model/ids.ts'
 import { type Clock, type Log, type Network, PROTOCOLS } from '../ports.ts'
 import { idleSignal } from './deadline.ts'
 import { decodePiecesAnswer, encodePiecesRequest } from './frames.ts'
-import { replicaHolders } from './holders.ts'
-import { institutionOf, type LedgerView, type RecordFacts } from './ledger-view.ts'
+import { holdersOf } from './holders.ts'
+import type { LedgerView, RecordFacts } from './ledger-view.ts'
 import { isPiece, pieceCount, unpackLeaves } from './pieces.ts'
 import type { Vault } from './vault.ts'
 
@@ -19,27 +19,38 @@ export type PieceSourceOptions = {
   readonly vault: Vault
   readonly ledger: LedgerView
   readonly network: Pick<Network, 'self' | 'request'>
+  /** Something of this record is damaged here. */
+  readonly onDamage: (record: RecordId) => void
   readonly clock: Clock
   readonly log: Log
 }
 
-/** Throws EmrmError `record-unavailable` when no holder could serve a piece; `holders` counts those that were asked for it. */
-export async function* fetchPieces(
-  options: PieceSourceOptions,
-  wanted: {
-    readonly entry: RecordFacts
-    readonly grant: RequestId | null
-    readonly from: number
-    readonly signal: AbortSignal
-  },
-): AsyncGenerator<Uint8Array> {
-  const { entry, signal } = wanted
+export type PiecesWanted = {
+  readonly entry: RecordFacts
+  /** What entitles us; null when this institution is a holder itself. */
+  readonly grant: RequestId | null
+  readonly from: number
+  /** Up to this piece, without it; all of them when absent. */
+  readonly to?: number
+  /** Not from the own vault. */
+  readonly elsewhere?: boolean
+  readonly signal: AbortSignal
+}
+
+const endOf = ({ entry, to }: PiecesWanted): number => {
   const count = pieceCount(entry.cipherSize)
+  return to === undefined ? count : Math.min(to, count)
+}
+
+/** Throws EmrmError `record-unavailable` when no holder could serve a piece; `holders` counts those that were asked for it. */
+export async function* fetchPieces(options: PieceSourceOptions, wanted: PiecesWanted): AsyncGenerator<Uint8Array> {
+  const { entry, signal } = wanted
+  const end = endOf(wanted)
   const progress = { next: wanted.from }
-  for await (const piece of ownPieces(options, entry, progress)) yield piece
+  if (wanted.elsewhere !== true) yield* ownPieces(options, wanted, progress)
   const holders = holderPeers(options, entry)
   for (const holder of holders) {
-    if (progress.next >= count) return
+    if (progress.next >= end) return
     signal.throwIfAborted()
     const before = progress.next
     const ended = yield* piecesFrom(options, holder, wanted, progress)
@@ -47,24 +58,34 @@ export async function* fetchPieces(
       options.log.info('holder-left', { record: entry.record, holder, reason: ended, pieces: progress.next - before })
   }
   signal.throwIfAborted()
-  if (progress.next < count)
-    throw new EmrmError(
-      'record-unavailable',
-      `no holder serves piece ${progress.next} of record ${entry.record} now; try again when the custodian is back`,
-      { record: entry.record, piece: progress.next, holders: holders.length },
-    )
+  if (progress.next < end) throw unavailable(entry, progress.next, holders.length)
+}
+
+/** The list of leaf hashes, from whoever has it. Throws EmrmError `record-unavailable`. */
+export async function fetchLeaves(
+  options: PieceSourceOptions,
+  { entry, signal }: { readonly entry: RecordFacts; readonly signal: AbortSignal },
+): Promise<readonly Uint8Array[]> {
+  const holders = holderPeers(options, entry)
+  for (const holder of holders) {
+    signal.throwIfAborted()
+    const leaves = await leavesFrom(options, holder, entry, signal)
+    if (leaves !== null) return leaves
+  }
+  throw unavailable(entry, 0, holders.length)
 }
 
 /** From the own vault until a piece is missing or damaged. */
 async function* ownPieces(
-  { vault, log }: PieceSourceOptions,
-  entry: RecordFacts,
+  { vault, onDamage, log }: PieceSourceOptions,
+  wanted: PiecesWanted,
   progress: { next: number },
 ): AsyncGenerator<Uint8Array> {
+  const { entry } = wanted
   try {
     const held = await vault.entry(entry.record)
     if (held === null || held.cipherRoot !== entry.cipherRoot) return
-    while (progress.next < held.leaves.length) {
+    while (progress.next < endOf(wanted)) {
       const piece = await vault.piece(entry.record, progress.next)
       progress.next++
       yield piece
@@ -72,20 +93,22 @@ async function* ownPieces(
   } catch (error) {
     if (!(error instanceof EmrmError)) throw error
     log.error(error.code, { record: entry.record, piece: progress.next })
+    onDamage(entry.record)
   }
 }
 
-type Ended = 'done' | 'refused' | 'leaves-invalid' | 'piece-invalid' | 'broke-off' | 'silent'
+/** How a holder's answer ended. */
+export type Ended = 'done' | 'refused' | 'leaves-invalid' | 'piece-invalid' | 'broke-off' | 'silent'
 
 async function* piecesFrom(
   { network, clock }: PieceSourceOptions,
   holder: PeerId,
-  wanted: { readonly entry: RecordFacts; readonly grant: RequestId | null; readonly signal: AbortSignal },
+  wanted: PiecesWanted,
   progress: { next: number },
 ): AsyncGenerator<Uint8Array, Ended> {
   const { entry, grant, signal } = wanted
-  const count = pieceCount(entry.cipherSize)
-  const request = encodePiecesRequest({ record: entry.record, grant, from: progress.next, to: count })
+  const end = endOf(wanted)
+  const request = encodePiecesRequest({ record: entry.record, grant, from: progress.next, to: end })
   const idle = idleSignal(clock, PIECE_IDLE_MS, signal)
   let frame = 0
   let leaves: readonly Uint8Array[] | null = null
@@ -102,7 +125,7 @@ async function* piecesFrom(
         // The reader's own pace does not count against the holder.
         idle.pause()
         yield bytes
-        if (progress.next === count) return 'done'
+        if (progress.next === end) return 'done'
       }
       idle.touch()
       frame++
@@ -118,9 +141,50 @@ async function* piecesFrom(
   }
 }
 
+/** Asks one holder for pieces and says how that went; what comes is checked and dropped. */
+export async function probePiece(options: PieceSourceOptions, holder: PeerId, wanted: PiecesWanted): Promise<Ended> {
+  const pieces = piecesFrom(options, holder, wanted, { next: wanted.from })
+  for (;;) {
+    const next = await pieces.next()
+    if (next.done === true) return next.value
+  }
+}
+
+async function leavesFrom(
+  { network, clock }: PieceSourceOptions,
+  holder: PeerId,
+  entry: RecordFacts,
+  signal: AbortSignal,
+): Promise<readonly Uint8Array[] | null> {
+  const request = encodePiecesRequest({ record: entry.record, grant: null, from: 0, to: 0 })
+  const idle = idleSignal(clock, PIECE_IDLE_MS, signal)
+  let frame = 0
+  try {
+    for await (const bytes of network.request(holder, PROTOCOLS.pieces, [request], idle.signal)) {
+      if (frame === 1) return unpackLeaves(bytes, entry)
+      if (decodePiecesAnswer(bytes)?.type !== 'pieces') return null
+      idle.touch()
+      frame++
+    }
+    return null
+  } catch (error) {
+    if (signal.aborted) throw error
+    if (idle.signal.aborted || error instanceof EmrmError) return null
+    throw error
+  } finally {
+    idle.end()
+  }
+}
+
+const unavailable = (entry: RecordFacts, piece: number, holders: number): EmrmError =>
+  new EmrmError(
+    'record-unavailable',
+    `no holder serves piece ${piece} of record ${entry.record} now; try again when the custodian is back`,
+    { record: entry.record, piece, holders },
+  )
+
 function holderPeers({ ledger, network }: PieceSourceOptions, entry: RecordFacts): readonly PeerId[] {
-  const custodian = institutionOf(ledger, entry.custodian)
-  const others = replicaHolders(entry, ledger)
-  const all = custodian === null || custodian.removed ? others : [custodian, ...others]
-  return all.map(({ peerId }) => peerId).filter(peer => peer !== network.self)
+  return holdersOf(entry, ledger)
+    .map(({ peerId }) => peerId)
+    .filter(peer => peer !== network.self)
 }

@@ -5,7 +5,7 @@
 
 import { EmrmError } from '../model/errors.ts'
 import { digestOf } from '../model/hash.ts'
-import type { PeerId } from '../model/ids.ts'
+import type { PeerId, RecordId } from '../model/ids.ts'
 import type { DenialReason, Grant } from '../model/operations.ts'
 import type { Clock, Log } from '../ports.ts'
 import { waitFor } from './deadline.ts'
@@ -31,6 +31,8 @@ export type HouseAnswer = { readonly type: 'release' } | { readonly type: 'withh
 export type ShareServerOptions = {
   readonly vault: Vault
   readonly ledger: LedgerView
+  /** This validator's share is damaged or missing. */
+  readonly onDamage: (record: RecordId) => void
   readonly sealKey: SealKey
   /** Milliseconds since a quorum confirmed that our head is the head; grows while we are cut off. */
   readonly freshness: () => number
@@ -82,7 +84,10 @@ export class ShareServer {
     const house = await enforce(grant, entry)
     if (house.type === 'withhold') return refused('withheld', house.rule)
     const stored = await this.#storedShare(grant)
-    if (stored === null) return refused('no-share')
+    if (stored === null) {
+      this.#options.onDamage(grant.record)
+      return refused('no-share')
+    }
     const opened = await openShareBox(stored, sealKey, entry, entry.owner)
     if (opened === null) {
       log.error('share-unusable', { record: grant.record, held: (await vault.items(grant.record)).join(' ') })

@@ -45,7 +45,11 @@ export async function* checkedPieces(
 }
 
 /** `verify` of the port, by reading everything through the vault's own checks. */
-export async function verifyRecord(vault: Vault, record: RecordId): Promise<readonly VaultFault[]> {
+export async function verifyRecord(
+  vault: Vault,
+  record: RecordId,
+  pace: () => Promise<void> = async () => undefined,
+): Promise<readonly VaultFault[]> {
   const faults: VaultFault[] = []
   const failed = async (read: () => Promise<unknown>): Promise<boolean> => {
     try {
@@ -59,8 +63,10 @@ export async function verifyRecord(vault: Vault, record: RecordId): Promise<read
   if (await failed(() => vault.entry(record))) faults.push({ type: 'leaves', record })
   else {
     const count = (await vault.entry(record))?.leaves.length ?? 0
-    for (let piece = 0; piece < count; piece++)
+    for (let piece = 0; piece < count; piece++) {
       if (await failed(() => vault.piece(record, piece))) faults.push({ type: 'piece', record, piece })
+      await pace()
+    }
   }
   for (const item of await vault.items(record))
     if (await failed(() => vault.item(record, item))) faults.push({ type: 'item', record, item })

@@ -42,6 +42,13 @@ export type Vault = {
   entry(record: RecordId): Promise<VaultEntry | null>
   /** One piece, checked against its leaf hash. Throws EmrmError `piece-corrupt`, `record-not-held`. */
   piece(record: RecordId, index: number): Promise<Uint8Array>
+  /**
+   * Writes a piece again that was found damaged; durable when this resolves. Until then a reader gets the old bytes or an error, never
+   * anything else. Throws EmrmError `piece-corrupt` when the bytes are not that piece, `record-not-held`.
+   */
+  mendPiece(record: RecordId, index: number, bytes: Uint8Array): Promise<void>
+  /** The ciphertext alone, also one whose list is damaged; the items stay. */
+  removeCipher(record: RecordId): Promise<void>
   /** Replaces what stood there; durable when this resolves. */
   putItem(record: RecordId, item: ItemName, bytes: Uint8Array): Promise<void>
   /** Throws EmrmError `share-corrupt` when the bytes are not those that were put. */
@@ -52,6 +59,6 @@ export type Vault = {
   list(): Promise<readonly RecordId[]>
   /** Ciphertext and items; to remove what is not there is no error. */
   remove(record: RecordId): Promise<void>
-  /** Reads all that is held of a record again and names what is damaged. */
-  verify(record: RecordId): Promise<readonly VaultFault[]>
+  /** Reads all that is held of a record again and names what is damaged. `pace` is awaited after each piece. */
+  verify(record: RecordId, pace?: () => Promise<void>): Promise<readonly VaultFault[]>
 }

@@ -30,6 +30,18 @@ const cases: readonly Case[] = [
     { type: 'cipher', record },
   ],
   [
+    'wanted share',
+    frames.encodeDepositRequest({ type: 'want', record }),
+    frames.decodeDepositRequest,
+    { type: 'want', record },
+  ],
+  [
+    'share again',
+    frames.encodeDepositAnswer({ type: 'box', ...box }),
+    frames.decodeDepositAnswer,
+    { type: 'box', ...box },
+  ],
+  [
     'ack',
     frames.encodeDepositAnswer({ type: 'ack', signature: fill(64) }),
     frames.decodeDepositAnswer,

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { EmrmError } from '../../src/model/errors.ts'
-import { asRequestId, type PeerId, type RequestId } from '../../src/model/ids.ts'
+import { asRequestId, type PeerId, type RecordId, type RequestId } from '../../src/model/ids.ts'
 import type { Grant } from '../../src/model/operations.ts'
 import { PROTOCOLS } from '../../src/ports.ts'
 import { decodePiecesAnswer, encodePiecesRequest, type PiecesRequest } from '../../src/records/frames.ts'
@@ -14,7 +14,7 @@ import { PIECE_BYTES, pieceCount, pieceLength, unpackLeaves } from '../../src/re
 import { scrubVault } from '../../src/records/scrub.ts'
 import { createSealKey } from '../../src/records/seal.ts'
 import { chunked, coded, collected, fill, newRecordId } from './support.ts'
-import { type Hospital, makeWorld, never, type World } from './world.ts'
+import { type Hospital, makeWorld, never, START, type World } from './world.ts'
 
 const RECORD = fill(3 * PIECE_BYTES + 5_000)
 
@@ -44,6 +44,7 @@ async function stage(): Promise<Stage> {
     vault: reader.vault,
     ledger: world.ledger,
     network: reader.network,
+    onDamage: (record: RecordId) => void reader.damaged.push(record),
     clock: world.clock,
     log: silentLog(reader),
   }
@@ -81,6 +82,7 @@ test('what the own vault holds is not fetched, and what is damaged there is', as
     vault: custodian.vault,
     ledger: world.ledger,
     network: custodian.network,
+    onDamage: (record: RecordId) => void custodian.damaged.push(record),
     clock: world.clock,
     log: silentLog(custodian),
   }
@@ -218,7 +220,12 @@ test('a scrub names what is damaged, what was never registered and what is not t
   const { world, custodian, facts } = await stage()
   const scrub = async (): Promise<string[]> => {
     const found: string[] = []
-    for await (const { problems } of scrubVault(custodian.vault, world.ledger))
+    for await (const { problems } of scrubVault({
+      vault: custodian.vault,
+      ledger: world.ledger,
+      self: custodian.facts.id,
+      nowMs: START,
+    }))
       found.push(...problems.map(({ type }) => type))
     return found
   }

@@ -18,6 +18,7 @@ import {
 } from '../../src/model/ids.ts'
 import type { ChainParameters, DenialReason, Grant, RecordRegister } from '../../src/model/operations.ts'
 import { type Clock, type Log, type Network, PROTOCOLS, type Protocol } from '../../src/ports.ts'
+import { Caretaker } from '../../src/records/caretaker.ts'
 import { Depositor } from '../../src/records/deposit.ts'
 import { DepositReceiver } from '../../src/records/deposit-receiver.ts'
 import { prepareRecord } from '../../src/records/intake.ts'
@@ -42,6 +43,9 @@ export type Hospital = {
   readonly depositor: Depositor
   readonly shares: ShareServer
   readonly pieces: PieceServer
+  readonly caretaker: Caretaker
+  /** Records of which its servers met damage. */
+  readonly damaged: RecordId[]
   readonly network: Pick<Network, 'self' | 'request'>
   /** What it logged: event names. */
   readonly events: string[]
@@ -73,10 +77,15 @@ export type World = {
   add(hospital: Hospital, bytes: Uint8Array, owner?: Identifier): Promise<RecordFacts>
   register(operation: RecordRegister): RecordFacts
   grant(record: RecordFacts, to: Hospital, recipient: SealKey): Grant
+  /** By the authority. */
+  remove(hospital: Hospital): void
   nextBlock(): void
 }
 
-export async function makeWorld(n: number, options: { readonly replicas?: number } = {}): Promise<World> {
+export type WorldOptions = { readonly replicas?: number; readonly vault?: (hospital: number) => Vault | Promise<Vault> }
+
+export async function makeWorld(n: number, options: WorldOptions = {}): Promise<World> {
+  const vaults = await Promise.all(Array.from({ length: n }, (_, i) => (options.vault ?? makeMemoryVault)(i)))
   const chainId = digestOf(fill(4)) as Digest
   const clock = new ManualClock(START)
   const waiting: (() => void)[] = []
@@ -96,15 +105,19 @@ export async function makeWorld(n: number, options: { readonly replicas?: number
     }),
   )
   const committee = committeeOf(institutions)
+  const removed = new Set<Identifier>()
 
   const world: Omit<World, 'hospitals' | 'ledger'> & { hospitals: Hospital[]; ledger: LedgerView } = {
     hospitals: [],
     ledger: {
       head: () => ({ height: asHeight(5), timestamp: asTimestamp(world.blockTime) }),
       parameters: () => world.parameters,
-      institutions: () => institutions,
+      institutions: () => institutions.map(each => (removed.has(each.id) ? { ...each, removed: true } : each)),
       committeeAt: () => committee,
       record: id => world.records.get(id) ?? null,
+      recordIds: () => [...world.records.keys()].sort(),
+      shareGrants: record =>
+        [...world.grants.values()].filter(each => each.record === record && each.right === 'share'),
       grant: id => world.grants.get(id) ?? null,
       standing: grant => world.fallen.get(grant.grant) ?? null,
     },
@@ -138,7 +151,7 @@ export async function makeWorld(n: number, options: { readonly replicas?: number
       return world.register(operation)
     },
     register: ({ type: _, ...operation }) => {
-      const facts = { ...operation, height: 5, withdrawn: false }
+      const facts = { ...operation, height: 5, time: asTimestamp(START), withdrawn: false }
       world.records.set(facts.record, facts)
       return facts
     },
@@ -163,6 +176,7 @@ export async function makeWorld(n: number, options: { readonly replicas?: number
       world.grants.set(grant.grant, grant)
       return grant
     },
+    remove: hospital => void removed.add(hospital.facts.id),
     nextBlock: () => {
       for (const wake of waiting.splice(0)) wake()
     },
@@ -205,7 +219,7 @@ export async function makeWorld(n: number, options: { readonly replicas?: number
 
   world.hospitals = institutions.map((facts, i): Hospital => {
     const { key, sealKey } = keys[i]!
-    const vault = makeMemoryVault()
+    const vault = vaults[i]!
     const events: string[] = []
     const note = (event: string): void => void events.push(event)
     const log: Log = { debug: note, info: note, warn: note, error: note }
@@ -213,7 +227,10 @@ export async function makeWorld(n: number, options: { readonly replicas?: number
     const nextBlock = (): Promise<void> => new Promise(resolve => waiting.push(resolve))
     const common = { vault, ledger: world.ledger, clock, log, chainId, nextBlock, sealKey }
     const receiver = new DepositReceiver({ ...common, sign: bytes => key.sign(bytes) })
-    const servers: PieceServerOptions = { vault, ledger: world.ledger, clock, log }
+    const damaged: RecordId[] = []
+    const onDamage = (record: RecordId): void => void damaged.push(record)
+    const freshness = (): number => hospital.freshness
+    const servers: PieceServerOptions = { vault, ledger: world.ledger, onDamage, clock, log }
     const hospital: Hospital = {
       key,
       sealKey,
@@ -223,10 +240,13 @@ export async function makeWorld(n: number, options: { readonly replicas?: number
       depositor: new Depositor({ ...common, network, local: receiver, verifySignature, self: facts.id }),
       shares: new ShareServer({
         ...common,
-        freshness: () => hospital.freshness,
+        onDamage,
+        freshness,
         enforce: () => hospital.house,
       }),
       pieces: new PieceServer(servers),
+      caretaker: new Caretaker({ ...common, network, receiver, self: facts.id, freshness }),
+      damaged,
       network,
       events,
       freshness: 0,
