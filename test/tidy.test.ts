@@ -30,6 +30,7 @@ const WALLS: Readonly<Record<string, Wall>> = {
     packages: ['age-encryption', 'hpke', 'shamir-secret-sharing', 'node:crypto', 'node:stream', '@ipld/dag-cbor'],
   },
   identity: { rooms: ['model', 'access'], packages: ['*'] },
+  interop: { rooms: ['model', 'access'], packages: [] },
   client: { rooms: ['model', 'wire', 'records', 'identity'], packages: ['*'] },
   adapters: {
     rooms: ['model', 'ports.ts', 'records/vault.ts', 'records/vault-rules.ts', 'records/pieces.ts', 'wire/codec.ts'],
