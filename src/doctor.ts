@@ -1,5 +1,5 @@
 // `emrm doctor`: what an operator would look at first, looked at for them: settings, secrets, ports, disk, clock, neighbours, progress.
-// It changes nothing. Not here: the chain and the vault (emrm verify).
+// It changes nothing. Not here: the whole chain and vault again (emrm verify).
 
 import { readdir, stat, statfs } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
@@ -10,9 +10,11 @@ import type { PeerStatus } from './api/peer-handle.ts'
 import { homePaths, loadConfig, type PeerConfig } from './config.ts'
 import { EmrmError } from './model/errors.ts'
 import { makeQuorum } from './model/quorum.ts'
+import type { CareReport } from './records/caretaker.ts'
 
 const FREE_BYTES_MIN = 1024 ** 3
 const CONNECT_TIMEOUT_MS = 2_000
+const PROBLEMS_NAMED = 5
 const CLOCK_AHEAD_MAX_MS = 60_000
 
 export type Check = { readonly check: string; readonly ok: boolean; readonly detail: string }
@@ -35,7 +37,7 @@ export async function examine(
     good('settings', `network ${config.genesis.network}, ${config.peers.length} peers listed`),
     await checkSecrets(config),
     await checkDisk(config),
-    ...(status === null ? await checkPorts(config) : checkRunning(config, status)),
+    ...(status === null ? await checkPorts(config) : [...checkRunning(config, status), checkVault(status.vault)]),
     ...(await checkNeighbours(config)),
   ]
 }
@@ -43,11 +45,14 @@ export async function examine(
 const good = (check: string, detail: string): Check => ({ check, ok: true, detail })
 const bad = (check: string, detail: string): Check => ({ check, ok: false, detail })
 
-async function statusOf(home: string): Promise<(PeerStatus & { readonly headTime?: number }) | null> {
+type Running = PeerStatus & { readonly headTime?: number; readonly vault: CareReport }
+
+async function statusOf(home: string): Promise<Running | null> {
   try {
     const api = await connectApi(homePaths(home))
     try {
-      const status = (await api.call('GET', '/v1/status')) as PeerStatus
+      const vault = (await api.call('GET', '/v1/vault')) as CareReport
+      const status = { ...((await api.call('GET', '/v1/status')) as PeerStatus), vault }
       if (status.height === 0) return status
       const block = (await api.call('GET', `/v1/blocks/${status.height}`)) as { header: { timestamp: number } }
       return { ...status, headTime: block.header.timestamp }
@@ -111,6 +116,17 @@ function checkRunning(config: PeerConfig, status: PeerStatus & { readonly headTi
       ? bad('clock', `the last block is ${Math.round(ahead / 1000)} s in this machine's future; set the clock by NTP`)
       : good('clock', 'not behind the chain'),
   ]
+}
+
+function checkVault({ finishedAt, records, mended, leftCount, left }: CareReport): Check {
+  if (finishedAt === null) return good('vault', 'not looked through since the start; "emrm scrub" does it now')
+  const round = `${records} records looked at ${new Date(finishedAt).toISOString()}, ${mended} problem(s) mended`
+  if (leftCount === 0) return good('vault', round)
+  const named = left.slice(0, PROBLEMS_NAMED).map(({ type, record }) => `${type} ${record}`)
+  return bad(
+    'vault',
+    `${round}, ${leftCount} left: ${named.join(', ')}; the next round tries again, "emrm verify" names all`,
+  )
 }
 
 async function checkNeighbours(config: PeerConfig): Promise<readonly Check[]> {

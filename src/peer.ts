@@ -12,10 +12,11 @@ import { openSignGuard, saveSignGuard } from './adapters/sign-guard.ts'
 import type { PeerHandle, PeerStatus, TransactionView } from './api/peer-handle.ts'
 import type { PeerConfig, PeerKeys } from './config.ts'
 import { type Driver, makeDriver } from './driver.ts'
+import { admittedPeers, watchMembership } from './membership.ts'
 import { Mempool } from './mempool.ts'
 import { EmrmError } from './model/errors.ts'
 import { identifierOf, toHex } from './model/hash.ts'
-import { asHeight, asTimestamp, type BlockId, type Height, type PeerId, type RequestId } from './model/ids.ts'
+import { asHeight, asTimestamp, type BlockId, type Height, type RequestId } from './model/ids.ts'
 import { inclusionProof } from './model/merkle.ts'
 import type { Operation, RequestResult } from './model/operations.ts'
 import { openChain } from './open-chain.ts'
@@ -61,7 +62,6 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
     const isEmpty = ledger.head().height === 0 && restored.length === 0
     const hasForgotten = storage.problems.some(({ code }) => code === 'writes-lost')
     const guard = await openSignGuard(guardFile, isEmpty || hasForgotten)
-    const registered = (): ReadonlySet<PeerId> => new Set(views.institutions().map(({ peerId }) => peerId))
 
     const network = await makeLibp2pNetwork({
       seed: keys.institution.seed(),
@@ -69,7 +69,7 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       listen: config.listen,
       announce: config.announce,
       bootstrap: config.peers,
-      admitted: registered(),
+      admitted: admittedPeers(ledger),
       mdns: config.mdns,
       peerStoreDir: join(config.dataDir, 'peers'),
       log,
@@ -80,6 +80,7 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
     const { promise: failed, reject: fail } = Promise.withResolvers<never>()
     failed.catch(() => {})
     const nextBlocks: (() => void)[] = []
+    const onBlock = watchMembership(ledger, peers => network.admit(peers))
     const { viewTimeoutMs, viewTimeoutMaxMs } = views.parameters()
 
     const driver = makeDriver({
@@ -98,8 +99,7 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       onSignFrom: signFrom => saveSignGuard(guardFile, { signFrom }),
       pacemaker: { viewTimeoutMs, viewTimeoutMaxMs, resendMs: Math.floor(viewTimeoutMs / RESENDS_PER_TIMEOUT) },
       onExecuted: block => {
-        if (block.requests.some(({ operation }) => operation.type.startsWith('institution.')))
-          network.admit(registered())
+        onBlock(block)
         for (const wake of nextBlocks.splice(0)) wake()
       },
       onFatal: error => {
@@ -162,7 +162,12 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       addRecord: (source, options) => desk.addRecord(source, options),
       release: (grant, recipientKey) => desk.release(grant, recipientKey),
       ciphertext: (record, grant, fromPiece) => desk.ciphertext(record, grant, fromPiece),
-      verify: onProgress => verifyHome({ storage, vault, ...chain, onProgress: onProgress ?? (() => {}) }),
+      verify: (onProgress = () => {}) => {
+        const self = identifierOf(keys.institution.publicKey)
+        return verifyHome({ storage, vault, ...chain, self, nowMs: clock.nowMs(), onProgress })
+      },
+      scrub: signal => desk.scrub(signal),
+      careReport: () => desk.careReport(),
       stop: closeAll,
     }
     return { peer, log, failed }

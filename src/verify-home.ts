@@ -1,13 +1,16 @@
 // `emrm verify`: the whole local chain again, from genesis, trusting nothing on disk: hash pointers (P-11), Merkle roots (P-10),
 // certificates, state digests; then everything in the vault. Not here: repair.
 
+import type { Ledger } from './ledger/ledger.ts'
+import { ledgerFacts } from './ledger-facts.ts'
 import { makeLedger } from './make-ledger.ts'
 import type { Committee } from './model/committee.ts'
 import { EmrmError } from './model/errors.ts'
 import type { Genesis } from './model/genesis.ts'
-import { asHeight, type Digest, type Height } from './model/ids.ts'
+import { asHeight, type Digest, type Height, type Identifier } from './model/ids.ts'
 import type { Storage } from './ports.ts'
-import type { Vault, VaultFault } from './records/vault.ts'
+import { concernedRecords, examineRecord, type RecordProblem } from './records/scrub.ts'
+import type { Vault } from './records/vault.ts'
 import { makeVerifier } from './wire/verify.ts'
 
 export type VerifyProblem = {
@@ -23,6 +26,8 @@ export type VerifyReport = {
   readonly records: number
   /** Lowest height first. */
   readonly problems: readonly VerifyProblem[]
+  /** What this institution should hold and does not: not damage, the peer fetches it. Empty when it is not known who we are. */
+  readonly missing: readonly VerifyProblem[]
 }
 
 export type VerifyProgress = (stage: 'blocks' | 'records', done: number, total: number) => void
@@ -35,28 +40,46 @@ export async function verifyHome(options: {
   readonly genesis: Genesis
   readonly chainId: Digest
   readonly committee: Committee
+  /** This institution; null when that is not known (a stopped home whose keys are locked). */
+  readonly self: Identifier | null
+  readonly nowMs: number
   readonly onProgress: VerifyProgress
 }): Promise<VerifyReport> {
-  const { storage, vault, onProgress } = options
+  const { storage, vault, self, nowMs, onProgress } = options
   const head = await storage.head()
   const problems: VerifyProblem[] = []
-  const firstBad = await verifyChain(options, head, onProgress)
+  const ledger = makeLedger(options)
+  const firstBad = await verifyChain(ledger, options, head, onProgress)
   if (firstBad !== null) problems.push(firstBad)
-  const records = await vault.list()
+  // A chain that does not hold says nothing of what should be in the vault.
+  const isKnown = firstBad === null && self !== null
+  const view = ledgerFacts(ledger)
+  const records = isKnown ? await concernedRecords({ vault, ledger: view, self }) : await vault.list()
+  const missing: VerifyProblem[] = []
   for (const [i, record] of records.entries()) {
-    for (const fault of await vault.verify(record)) problems.push({ what: 'record', record, reason: reasonOf(fault) })
+    const found = isKnown
+      ? await examineRecord({ vault, ledger: view, self, nowMs }, record)
+      : await vault.verify(record)
+    for (const problem of found) {
+      // An upload whose registration is under way, or came after the head that was read.
+      if (problem.type === 'unregistered') continue
+      const list = problem.type === 'missing' || problem.type === 'share-missing' ? missing : problems
+      list.push({ what: 'record', record, reason: reasonOf(problem) })
+    }
     onProgress('records', i + 1, records.length)
   }
   return {
-    ok: problems.length === 0,
+    ok: problems.length === 0 && missing.length === 0,
     heights: firstBad?.height === undefined ? head : firstBad.height - 1,
     records: records.length,
     problems,
+    missing,
   }
 }
 
 /** The first block that does not hold: what stands after it hangs in the air. */
 async function verifyChain(
+  ledger: Ledger,
   options: {
     readonly storage: Storage
     readonly genesis: Genesis
@@ -66,7 +89,6 @@ async function verifyChain(
   head: Height,
   onProgress: VerifyProgress,
 ): Promise<VerifyProblem | null> {
-  const ledger = makeLedger(options)
   const verifier = makeVerifier({ chainId: options.chainId, committeeAt: height => ledger.committeeAt(height) })
   for (let height = 1; height <= head; height++) {
     try {
@@ -90,7 +112,7 @@ async function verifyChain(
   return null
 }
 
-function reasonOf(fault: VaultFault): string {
+function reasonOf(fault: RecordProblem): string {
   switch (fault.type) {
     case 'piece':
       return `piece-corrupt: piece ${fault.piece}`
@@ -98,5 +120,11 @@ function reasonOf(fault: VaultFault): string {
       return 'piece-corrupt: the list of pieces'
     case 'item':
       return `share-corrupt: ${fault.item}`
+    case 'missing':
+      return 'ciphertext-missing: this hospital should hold a copy'
+    case 'share-missing':
+      return 'share-missing: this validator has lost its share of the key'
+    default:
+      return fault.type
   }
 }

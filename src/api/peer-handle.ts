@@ -7,6 +7,7 @@ import type { Genesis } from '../model/genesis.ts'
 import type { BlockId, Digest, Height, Identifier, PeerId, RecordId, RequestId } from '../model/ids.ts'
 import type { Confidentiality, Operation, Outcome, RequestResult } from '../model/operations.ts'
 import type { Connection, StoredBlock } from '../ports.ts'
+import type { Care, CareReport } from '../records/caretaker.ts'
 import type { ReleasedShare } from '../records/shares.ts'
 import type { VerifyProgress, VerifyReport } from '../verify-home.ts'
 
@@ -77,5 +78,9 @@ export type PeerHandle = {
   /** Ciphertext pieces from `fromPiece` on, from the local vault or another holder. */
   ciphertext(record: RecordId, grant: RequestId, fromPiece: number): AsyncIterable<Uint8Array>
   verify(onProgress?: VerifyProgress): Promise<VerifyReport>
+  /** Mends the vault: yields the records with which something was wrong. */
+  scrub(signal: AbortSignal): AsyncIterable<Care>
+  /** What the last look through the vault found. */
+  careReport(): CareReport
   stop(): Promise<void>
 }

@@ -1,4 +1,4 @@
-// Calls about the peer and the chain: status, connections, blocks, transactions, genesis, verification. The chain is the same for every
+// Calls about the peer and the chain: status, connections, blocks, transactions, genesis, verification, the vault's health. The chain is the same for every
 // institution, so the token is enough. Not here: records and what a user may see of them (routes-records.ts).
 
 import type { FastifyInstance } from 'fastify'
@@ -32,6 +32,22 @@ export function addChainRoutes(app: FastifyInstance, context: ApiContext): void 
       })
     // The exact bytes are the Merkle leaf: with them and the proof anyone can check the root in the header.
     return { ...found, request: requestJson(found.request), bytes: toHex(found.request.bytes) }
+  })
+
+  app.get('/v1/vault', async () => peer.careReport())
+
+  // A line for each record with which something was wrong, then the report.
+  app.post('/v1/vault/scrub', async (_request, reply) => {
+    const lines = openLines(context, reply)
+    const gone = new AbortController()
+    reply.raw.on('close', () => gone.abort())
+    try {
+      for await (const care of peer.scrub(gone.signal)) await lines.write({ care })
+      await lines.write(peer.careReport())
+    } catch (error) {
+      await lines.error(error)
+    }
+    lines.end()
   })
 
   // A large chain takes minutes: progress lines, then the report.

@@ -11,7 +11,7 @@ import { addDelegateCommands } from './delegates.ts'
 import { addDemoCommand } from './demo.ts'
 import { addNetworkCommands } from './network.ts'
 import { addOperationsCommands } from './operations.ts'
-import { addPeerCommands } from './peer.ts'
+import { addPeerCommands, addScrubCommand } from './peer.ts'
 import { addPolicyCommands } from './policies.ts'
 import { addRecordCommands } from './records.ts'
 import { EXIT, type ExitCode, type Io, printError, type Session } from './session.ts'
@@ -55,6 +55,7 @@ function makeProgram(session: Session): Command {
   addNetworkCommands(session, program)
   addStartCommand(session, program)
   addPeerCommands(session, program)
+  addScrubCommand(session, program)
   addUserCommands(session, program)
   addRecordCommands(session, program)
   addPolicyCommands(session, program)

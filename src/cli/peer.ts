@@ -1,10 +1,11 @@
-// Commands about one peer and its chain: start, status, peers, block, tx, verify, replay.
+// Commands about one peer, its chain and its vault: status, peers, block, tx, verify, scrub.
 
 import type { Command } from 'commander'
 
 import { type Line, toError } from '../api/client.ts'
 import { loadConfig } from '../config.ts'
 import { EmrmError } from '../model/errors.ts'
+import type { Care, CareReport } from '../records/caretaker.ts'
 import type { VerifyProgress, VerifyReport } from '../verify-home.ts'
 import { type HomeOption, homeCommand, withApi } from './home.ts'
 import { type Answer, EXIT, endProgress, handle, progress, type Session, table } from './session.ts'
@@ -84,6 +85,43 @@ export function addPeerCommands(session: Session, program: Command): void {
   })
 }
 
+export function addScrubCommand(session: Session, program: Command): void {
+  const scrub = homeCommand(
+    program,
+    'scrub',
+    'look through the vault now and fetch from other holders what is damaged or missing',
+    'emrm scrub --home ./net/hospital-1',
+  )
+  handle<HomeOption>(session, scrub, ({ home }) =>
+    withApi(home, async api => {
+      const cares: Care[] = []
+      let report: Line = {}
+      for await (const line of api.lines('POST', '/v1/vault/scrub')) {
+        if (line['error'] !== undefined) throw toError(line)
+        if (line['care'] === undefined) report = line
+        else cares.push(line['care'] as Care)
+        progress(session, `${cares.length} records mended or damaged`)
+      }
+      endProgress(session)
+      return scrubAnswer(session, report as unknown as CareReport, cares)
+    }),
+  )
+}
+
+function scrubAnswer(session: Session, report: CareReport, cares: readonly Care[]): Answer {
+  const { records, mended, leftCount } = report
+  const lines = cares.flatMap(({ record, left }) => left.map(problem => `left ${record}: ${problem.type}`))
+  const summary = `${records} records, ${mended} problem(s) mended, ${leftCount} left`
+  if (leftCount === 0) return { document: report, lines: [summary] }
+  const message = `${leftCount} problem(s) in the vault could not be mended now; a later round tries again, "emrm verify" names them`
+  session.io.stderr.write(`error vault-damaged: ${message}\n`)
+  return {
+    document: { ...report, error: { code: 'vault-damaged', message } },
+    lines: [...lines, summary],
+    exitCode: EXIT.failed,
+  }
+}
+
 async function verifyRunningOrStopped(session: Session, home: string): Promise<VerifyReport> {
   const show: VerifyProgress = (stage, done, total) => progress(session, `${stage} ${done}/${total}`)
   try {
@@ -106,20 +144,19 @@ async function verifyRunningOrStopped(session: Session, home: string): Promise<V
 }
 
 function verifyAnswer(session: Session, report: VerifyReport): Answer {
-  const [first] = report.problems
+  const all = [...report.problems, ...report.missing]
+  const [first] = all
   if (first === undefined)
     return {
       document: report,
       lines: [`ok: ${report.heights} blocks and ${report.records} records are what the chain says`],
     }
   const where = first.height === undefined ? `record ${first.record}` : `height ${first.height}`
-  const message = `${report.problems.length} problem(s), the first at ${where}: ${first.reason}; restore from a backup or let the peer fetch it again`
+  const message = `${all.length} problem(s), the first at ${where}: ${first.reason}; restore from a backup or let the peer fetch it again (emrm scrub)`
   session.io.stderr.write(`error verification-failed: ${message}\n`)
   return {
     document: { ...report, error: { code: 'verification-failed', message, ...first } },
-    lines: report.problems.map(
-      ({ what, height, record, reason }) => `bad ${what} ${height ?? record ?? ''}: ${reason}`,
-    ),
+    lines: all.map(({ what, height, record, reason }) => `bad ${what} ${height ?? record ?? ''}: ${reason}`),
     exitCode: EXIT.failed,
   }
 }

@@ -127,10 +127,9 @@ export class Caretaker {
   async #care(record: RecordId, signal: AbortSignal, pace?: () => Promise<void>): Promise<Care> {
     const { ledger, clock, log } = this.#options
     const entry = ledger.record(record)
-    const found = await examineRecord(
-      { ...this.#options, nowMs: clock.nowMs(), ...(pace === undefined ? {} : { pace }) },
-      record,
-    )
+    // Who asks now wants to know now; a background round leaves alone what may still be on its way.
+    const nowMs = pace === undefined ? Number.POSITIVE_INFINITY : clock.nowMs()
+    const found = await examineRecord({ ...this.#options, nowMs, ...(pace === undefined ? {} : { pace }) }, record)
     if (entry === null) return { record, found, left: (await this.#discard(record)) ? [] : found }
     this.#unregistered.delete(record)
     if (entry.withdrawn) return { record, found, left: found }
