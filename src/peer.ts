@@ -13,6 +13,7 @@ import type { PeerHandle, PeerStatus, TransactionView } from './api/peer-handle.
 import type { PeerConfig, PeerKeys } from './config.ts'
 import { type Driver, makeDriver } from './driver.ts'
 import { admittedPeers, watchMembership } from './membership.ts'
+import { admittedPeers, watchMembership } from './membership.ts'
 import { Mempool } from './mempool.ts'
 import { EmrmError } from './model/errors.ts'
 import { identifierOf, toHex } from './model/hash.ts'
@@ -80,6 +81,7 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
     const { promise: failed, reject: fail } = Promise.withResolvers<never>()
     failed.catch(() => {})
     const nextBlocks: (() => void)[] = []
+    const onBlock = watchMembership(ledger, peers => network.admit(peers))
     const onBlock = watchMembership(ledger, peers => network.admit(peers))
     const { viewTimeoutMs, viewTimeoutMaxMs } = views.parameters()
 

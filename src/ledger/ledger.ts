@@ -28,7 +28,7 @@ export type Head = {
   /** The chain id at height 0. */
   readonly id: BlockId
   readonly timestamp: Timestamp
-  /** Position of the head's author in the committee of the *next* height; 0 when it is no member of that one, and at height 0. */
+  /** Position of the head's author in the committee of the *next* height. 0, which is the first in the ranking, when an epoch with another committee begins (P-31), and at height 0. */
   readonly author: ValidatorIndex
 }
 
@@ -165,9 +165,8 @@ export class Ledger {
   #moveTo(block: Block, committee: Committee | null): void {
     const { height, timestamp, author } = block.header
     const next = this.committeeAt(nextHeight(height))
-    const key = committee?.validators[author]?.publicKey
-    const position = next?.validators.findIndex(validator => validator.publicKey === key) ?? 0
-    this.#head = { height, id: block.id, timestamp, author: Math.max(position, 0) as ValidatorIndex }
+    const base = next === committee ? author : (0 as ValidatorIndex)
+    this.#head = { height, id: block.id, timestamp, author: base }
   }
 }
 

@@ -8,6 +8,7 @@ import { makeMemoryStorage } from '../../src/adapters/memory-storage.ts'
 import { silentLog } from '../../src/adapters/node-system.ts'
 import { type Driver, makeDriver } from '../../src/driver.ts'
 import type { Ledger } from '../../src/ledger/ledger.ts'
+import { admittedPeers, watchMembership } from '../../src/membership.ts'
 import { Mempool } from '../../src/mempool.ts'
 import type { Request } from '../../src/model/block.ts'
 import type { Committee } from '../../src/model/committee.ts'
@@ -118,9 +119,7 @@ export class Cluster {
     const log = this.#options.log?.(index) ?? silentLog
     const clock = this.timeline.clock(() => this.#offsets[index] ?? 0)
     const { ledger, headCertificate } = await openChain(storage, this, log)
-    const registered = (): ReadonlySet<PeerId> =>
-      new Set(ledger.views.institutions().flatMap(({ peerId, removed }) => (removed ? [] : [peerId])))
-    const network = this.hub.network({ self: peerIdOf(index), admitted: registered() })
+    const network = this.hub.network({ self: peerIdOf(index), admitted: admittedPeers(ledger) })
     const mempool = new Mempool()
     const { viewTimeoutMs, viewTimeoutMaxMs } = ledger.views.parameters()
     const slot: Slot = {
@@ -144,10 +143,7 @@ export class Cluster {
         slot.signsFrom = height
       },
       pacemaker: { viewTimeoutMs, viewTimeoutMaxMs, resendMs: Math.floor(viewTimeoutMs / 4) },
-      onExecuted: block => {
-        if (block.requests.some(({ operation }) => operation.type.startsWith('institution.')))
-          network.admit(registered())
-      },
+      onExecuted: watchMembership(ledger, peers => network.admit(peers)),
       onFatal: error => {
         slot.fatal = error
       },
