@@ -131,7 +131,7 @@ export async function loadConfig(
 /** Opens both keys of the peer at once. Throws EmrmError `wrong-password`, `key-file-invalid`, `key-file-missing`. */
 export async function unlockKeys(paths: HomePaths, password: string): Promise<PeerKeys> {
   const [institution, seal] = await Promise.all([
-    loadSigningKey(paths.institutionKey, password),
+    loadEd25519Key(paths.institutionKey, password),
     loadKeyFile(paths.sealKey, password),
   ])
   if (seal.kind !== 'x-wing') throw wrongKind(paths.sealKey, 'a sealing key (x-wing)')
@@ -141,8 +141,14 @@ export async function unlockKeys(paths: HomePaths, password: string): Promise<Pe
 /** A key that signs: an institution's, a CA's, the authority's or a user's. Throws as `unlockKeys` does. */
 export async function loadSigningKey(path: string, password: string): Promise<SigningKey> {
   const file = await loadKeyFile(path, password)
-  if (file.kind !== 'ed25519') throw wrongKind(path, 'a signing key (ed25519)')
+  if (file.kind === 'x-wing') throw wrongKind(path, 'a signing key (ed25519, or an Ethereum account of a user)')
   return file.key
+}
+
+async function loadEd25519Key(path: string, password: string): Promise<SigningKey> {
+  const key = await loadSigningKey(path, password)
+  if (key.scheme !== 1) throw wrongKind(path, 'an ed25519 key, which an institution needs')
+  return key
 }
 
 const wrongKind = (file: string, needed: string): EmrmError =>

@@ -3,7 +3,7 @@
 // Not here: signatures (wire/verify) and the last word on the window (ledger/executed.ts).
 
 import type { Request } from './model/block.ts'
-import type { Identifier, RequestId, Timestamp, Verified } from './model/ids.ts'
+import type { PublicKey, RequestId, Timestamp, Verified } from './model/ids.ts'
 
 export type MempoolLimits = {
   readonly countMax: number
@@ -32,8 +32,11 @@ const BUCKET_MS = 1000
 export class Mempool {
   readonly #limits: MempoolLimits
   readonly #requests = new Map<RequestId, Verified<Request>>()
-  /** Each client's requests in order of arrival. The clients stand in the order in which they are next served. */
-  readonly #clients = new Map<Identifier, Map<RequestId, Verified<Request>>>()
+  /**
+   * Each client's requests in order of arrival. The clients stand in the order in which they are next served. By key: until the ledger
+   * has looked, anyone can write another's name, and would use up their room.
+   */
+  readonly #clients = new Map<PublicKey, Map<RequestId, Verified<Request>>>()
   readonly #buckets = new Map<number, Set<RequestId>>()
   #bytes = 0
 
@@ -55,11 +58,11 @@ export class Mempool {
     if (this.#requests.has(request.id)) return 'duplicate'
     if (request.timestamp < blockTime - windowPastMs || request.timestamp > blockTime + windowFutureMs) return 'stale'
     if (this.size >= countMax || this.#bytes + request.bytes.length > bytesMax) return 'full'
-    const own = this.#clients.get(request.client)
+    const own = this.#clients.get(request.publicKey)
     if (own !== undefined && own.size >= clientCountMax) return 'client-limit'
     this.#requests.set(request.id, request)
     this.#bytes += request.bytes.length
-    if (own === undefined) this.#clients.set(request.client, new Map([[request.id, request]]))
+    if (own === undefined) this.#clients.set(request.publicKey, new Map([[request.id, request]]))
     else own.set(request.id, request)
     this.#bucketOf(request).add(request.id)
     return 'added'
@@ -95,11 +98,11 @@ export class Mempool {
       this.#requests.delete(id)
       this.#bytes -= request.bytes.length
       this.#forgetBucketed(request)
-      const own = this.#clients.get(request.client)
+      const own = this.#clients.get(request.publicKey)
       if (own === undefined) continue
       own.delete(id)
-      this.#clients.delete(request.client)
-      if (own.size > 0) this.#clients.set(request.client, own)
+      this.#clients.delete(request.publicKey)
+      if (own.size > 0) this.#clients.set(request.publicKey, own)
     }
   }
 

@@ -8,12 +8,17 @@ import { rename, rm, writeFile } from 'node:fs/promises'
 import { EmrmError } from '../model/errors.ts'
 import { fromHex, identifierOf, sha256, toHex } from '../model/hash.ts'
 import { type Digest, type Identifier, isHexadecimal, type PublicKey } from '../model/ids.ts'
-import { verifySignature } from '../wire/verify.ts'
+import { verifyUserSignature } from '../wire/verify.ts'
 
 /** A signed query is worth this long before and after its time: no store of seen ones is needed to bound a replay on loopback. */
 export const SIGNATURE_WINDOW_MS = 60_000
 
-export const HEADERS = { user: 'x-emrm-user', time: 'x-emrm-time', signature: 'x-emrm-signature' } as const
+export const HEADERS = {
+  key: 'x-emrm-key',
+  user: 'x-emrm-user',
+  time: 'x-emrm-time',
+  signature: 'x-emrm-signature',
+} as const
 
 export type Caller =
   | { readonly type: 'hospital' }
@@ -56,19 +61,31 @@ type Call = {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
 }
 
-/** Throws EmrmError `signature-invalid` or `signature-expired`. Whether the user is registered is the ledger's to say. */
-export function readCaller(call: Call, chainId: Digest, nowMs: number): Caller {
-  const publicKey = one(call.headers[HEADERS.user])
+/** The user's present key: null when nobody is registered under the identifier. */
+export type KeyOfUser = (user: Identifier) => { readonly publicKey: PublicKey } | null
+
+/** Throws EmrmError `signature-invalid` or `signature-expired`. Whether the user's credential holds is the ledger's to say. */
+export function readCaller(call: Call, chainId: Digest, nowMs: number, keyOf: KeyOfUser): Caller {
+  const publicKey = one(call.headers[HEADERS.key])
   if (publicKey === undefined) return { type: 'hospital' }
+  const user = one(call.headers[HEADERS.user]) ?? ''
   const timeMs = Number(one(call.headers[HEADERS.time]))
   const signature = one(call.headers[HEADERS.signature]) ?? ''
-  const formed = isHexadecimal(publicKey, 64) && isHexadecimal(signature, 128) && Number.isSafeInteger(timeMs)
+  const scheme = publicKey.length === 66 ? 2 : 1
+  const formed =
+    isHexadecimal(publicKey, scheme === 1 ? 64 : 66) &&
+    isHexadecimal(user, 32) &&
+    isHexadecimal(signature, 128) &&
+    Number.isSafeInteger(timeMs)
   if (!formed) throw invalid()
   if (Math.abs(nowMs - timeMs) > SIGNATURE_WINDOW_MS)
     throw new EmrmError('signature-expired', 'the signature of this query is over a minute off; check the clock', {})
   const signed = querySignedBytes({ chainId, method: call.method, path: call.path, timeMs })
-  if (!verifySignature(publicKey as PublicKey, signed, fromHex(signature))) throw invalid()
-  return { type: 'user', user: identifierOf(publicKey as PublicKey), publicKey: publicKey as PublicKey }
+  const key = publicKey as PublicKey
+  if (!verifyUserSignature(scheme, key, signed, fromHex(signature))) throw invalid()
+  // Nobody takes another's name. Who asks by a key of their own that was replaced is answered, and sees nothing (visibility.ts).
+  if (identifierOf(key) !== user && keyOf(user as Identifier)?.publicKey !== key) throw invalid()
+  return { type: 'user', user: user as Identifier, publicKey: key }
 }
 
 const one = (header: string | string[] | undefined): string | undefined =>

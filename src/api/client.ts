@@ -10,13 +10,18 @@ import { pipeline } from 'node:stream/promises'
 import { type HomePaths, homeMissing } from '../config.ts'
 import { EmrmError, type ErrorFacts } from '../model/errors.ts'
 import { toHex } from '../model/hash.ts'
-import type { Digest, PublicKey } from '../model/ids.ts'
+import type { Digest, Identifier, PublicKey } from '../model/ids.ts'
 import { readTextFile } from '../shape.ts'
 import { HEADERS, querySignedBytes } from './auth.ts'
 import { encodeFrame } from './frames.ts'
 
 /** A user's key for signed queries: shows what that user may see. */
-export type QuerySigner = { readonly publicKey: PublicKey; sign(bytes: Uint8Array): Uint8Array }
+export type QuerySigner = {
+  readonly publicKey: PublicKey
+  /** For whom the key acts. */
+  readonly identifier: Identifier
+  sign(bytes: Uint8Array): Uint8Array
+}
 
 export type Query = Readonly<Record<string, string | readonly string[] | undefined>>
 
@@ -177,7 +182,8 @@ function signedHeaders(
 ): OutgoingHttpHeaders {
   const timeMs = Date.now()
   return {
-    [HEADERS.user]: signer.publicKey,
+    [HEADERS.key]: signer.publicKey,
+    [HEADERS.user]: signer.identifier,
     [HEADERS.time]: String(timeMs),
     [HEADERS.signature]: toHex(signer.sign(querySignedBytes({ chainId, method, path, timeMs }))),
   }

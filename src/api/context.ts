@@ -20,6 +20,7 @@ export const callerOf = (context: ApiContext, request: FastifyRequest): Caller =
     { method: request.method, path: request.url, headers: request.headers },
     context.peer.chainId,
     context.nowMs(),
+    user => context.peer.views.user(user),
   )
 
 /** An answer that grows: one JSON document a line. The status is sent with the first line, so errors are lines too. */

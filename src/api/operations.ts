@@ -25,8 +25,9 @@ export async function submitOperation(
     network: chainId,
     operation,
     timestamp,
-    scheme: 1,
+    scheme: key.scheme,
     publicKey: key.publicKey,
+    client: key.identifier,
     sign: key.sign,
   })
   const line = await api.submit(request.bytes)

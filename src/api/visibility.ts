@@ -64,8 +64,9 @@ function delegationOf({ views, caller }: Sight, owner: Identifier): Delegation |
 export const delegationFor = (views: Views, owner: Identifier, user: Identifier): Delegation | null =>
   views.delegatesOf(owner).find(({ delegate }) => delegate === user) ?? null
 
-function holdsGrant({ views, caller, time }: Sight, record: RecordId): boolean {
-  if (caller.type === 'hospital') return false
+function holdsGrant(sight: Sight, record: RecordId): boolean {
+  const { views, caller, time } = sight
+  if (caller.type === 'hospital' || !isActive(sight, caller.user)) return false
   return views
     .decisionsOf({ user: caller.user })
     .some(decision => decision.result === 'granted' && grantRuns(views, decision.request, record, time))

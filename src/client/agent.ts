@@ -60,7 +60,10 @@ export function makeAgent(options: {
     return asTimestamp(last)
   }
   const signAt = (operation: Operation, timestamp = nextTime()): Verified<Request> =>
-    makeRequest({ network, operation, timestamp, scheme: 1, publicKey: key.publicKey, sign: bytes => key.sign(bytes) })
+    makeRequest({
+      ...{ network, operation, timestamp, scheme: key.scheme, publicKey: key.publicKey, client: key.identifier },
+      sign: bytes => key.sign(bytes),
+    })
   const attempt = (make: (recipient: Digest) => Operation): AccessAttempt => {
     const recipient = createSealKey()
     return { request: signAt(make(digestOf(recipient.publicBytes))), recipient }

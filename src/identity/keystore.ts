@@ -1,19 +1,25 @@
 // Keys and the encrypted files that hold them (P-21: the private key is encrypted under a password).
 // A key file is JSON: argon2id (its parameters stand in the file) makes an AES-256-GCM key; everything readable in the file is
-// authenticated with it, so a swapped label or public key is noticed. Not here: Ethereum's own file format, and who may use a key.
+// authenticated with it, so a swapped label or public key is noticed. Not here: Ethereum's own file format
+// (web3-keystore.ts, which `loadKeyFile` also opens), and who may use a key.
 
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
-import { link, open, readFile, rename, unlink } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { basename } from 'node:path'
 import sodium from 'sodium-native'
+import type { SignatureScheme } from '../model/block.ts'
 import { EmrmError } from '../model/errors.ts'
 import { fromHex, identifierOf, toHex } from '../model/hash.ts'
-import { asPublicKey, type Identifier, isHexadecimal, type PublicKey } from '../model/ids.ts'
+import { asIdentifier, asPublicKey, type Identifier, isHexadecimal, type PublicKey } from '../model/ids.ts'
 import { derivePasswordKey, KDF_DEFAULT, type KeyDerivation, parseKeyDerivation } from './password.ts'
+import { invalidKeyFile as invalid, readSecretFile, writeSecretFile } from './secret-file.ts'
+import { isWeb3File, openWeb3File } from './web3-keystore.ts'
 
-/** An Ed25519 key that signs; deterministic, so the same bytes give the same signature. */
+/** A key that signs; deterministic, so the same bytes give the same signature. */
 export type SigningKey = {
+  /** 1: Ed25519, the only one for institutions, CAs and the authority. 2: secp256k1, an Ethereum account (ethereum-account.ts). */
+  readonly scheme: SignatureScheme
   readonly publicKey: PublicKey
+  /** For whom it acts: its own identifier (P-32), or the user who took it as a new key. */
   readonly identifier: Identifier
   sign(bytes: Uint8Array): Uint8Array
   /** A copy of the 32 secret bytes; for saving only. */
@@ -31,6 +37,8 @@ export type SealSeed = {
 type KeyKind = 'ed25519' | 'x-wing'
 
 export type KeyFile =
+  /** A Web3 Secret Storage file (web3-keystore.ts). */
+  | { readonly kind: 'secp256k1'; readonly label: string; readonly key: SigningKey }
   | { readonly kind: 'ed25519'; readonly label: string; readonly key: SigningKey }
   | { readonly kind: 'x-wing'; readonly label: string; readonly publicKey: string; readonly seed: Uint8Array }
 
@@ -44,13 +52,13 @@ export type SaveOptions = {
 
 const SEED_BYTES = 32
 const LABEL_LENGTH_MAX = 200
-const FILE_BYTES_MAX = 16 * 1024
 const PUBLIC_KEY_DIGITS: Record<KeyKind, number> = { ed25519: 64, 'x-wing': 2432 }
 
-export const createSigningKey = (): SigningKey => signingKeyFromSeed(randomBytes(SEED_BYTES))
+export const createSigningKey = (identifier?: Identifier): SigningKey =>
+  signingKeyFromSeed(randomBytes(SEED_BYTES), identifier)
 
-/** Throws RangeError when the seed is not 32 bytes. */
-export function signingKeyFromSeed(seed: Uint8Array): SigningKey {
+/** `identifier`: for whom it acts, when that is not its own. Throws RangeError when the seed is not 32 bytes. */
+export function signingKeyFromSeed(seed: Uint8Array, identifier?: Identifier): SigningKey {
   if (seed.length !== SEED_BYTES) throw new RangeError('an Ed25519 seed has 32 bytes')
   const kept = new Uint8Array(seed)
   const publicBytes = new Uint8Array(32)
@@ -58,8 +66,9 @@ export function signingKeyFromSeed(seed: Uint8Array): SigningKey {
   sodium.crypto_sign_seed_keypair(publicBytes, secret, kept)
   const publicKey = asPublicKey(toHex(publicBytes))
   return {
+    scheme: 1,
     publicKey,
-    identifier: identifierOf(publicKey),
+    identifier: identifier ?? identifierOf(publicKey),
     sign: bytes => {
       const signature = new Uint8Array(64)
       sodium.crypto_sign_detached(signature, bytes, secret)
@@ -87,6 +96,7 @@ export async function saveKeyFile(
     label: options.label,
     publicKey: key.publicKey as string,
     derivation,
+    ...('sign' in key && key.identifier !== identifierOf(key.publicKey) ? { identifier: key.identifier } : {}),
   }
   const secret = key.seed()
   const wrapping = await derivePasswordKey(password, derivation)
@@ -102,7 +112,9 @@ export async function saveKeyFile(
 
 /** Throws EmrmError `key-file-missing`, `key-file-invalid`, `wrong-password`. A changed file and a wrong password look the same. */
 export async function loadKeyFile(path: string, password: string): Promise<KeyFile> {
-  const parsed = parseKeyFile(path, await readKeyFile(path))
+  const text = await readSecretFile(path)
+  if (isWeb3File(text)) return { kind: 'secp256k1', label: '', key: await openWeb3File(path, text, password) }
+  const parsed = parseKeyFile(path, text)
   const wrapping = await derivePasswordKey(password, parsed.derivation)
   const body = fromHex(parsed.ciphertext)
   const decipher = createDecipheriv('aes-256-gcm', wrapping, fromHex(parsed.nonce))
@@ -122,7 +134,7 @@ export async function loadKeyFile(path: string, password: string): Promise<KeyFi
   }
   const { kind, label, publicKey } = parsed
   if (kind === 'x-wing') return { kind, label, publicKey, seed: new Uint8Array(seed) }
-  const key = signingKeyFromSeed(seed)
+  const key = signingKeyFromSeed(seed, parsed.identifier)
   seed.fill(0)
   if (key.publicKey !== publicKey) throw invalid(path, 'its public key is not that of its secret')
   return { kind, label, key }
@@ -134,6 +146,8 @@ type Readable = {
   readonly label: string
   readonly publicKey: string
   readonly derivation: KeyDerivation
+  /** The user whose key was rotated to this one. */
+  readonly identifier?: Identifier
 }
 type Parsed = Readable & { readonly nonce: string; readonly ciphertext: string }
 
@@ -151,30 +165,9 @@ const authenticated = (file: Readable): Buffer => {
       passes,
       parallelism,
       salt,
+      ...(file.identifier === undefined ? [] : [file.identifier]),
     ]),
   )
-}
-
-const invalid = (path: string, why: string): EmrmError =>
-  new EmrmError('key-file-invalid', `${basename(path)} is no key file of ours: ${why}; restore it from a backup`, {
-    file: basename(path),
-  })
-
-async function readKeyFile(path: string): Promise<string> {
-  try {
-    const bytes = await readFile(path)
-    if (bytes.length > FILE_BYTES_MAX) throw invalid(path, `larger than ${FILE_BYTES_MAX} bytes`)
-    return bytes.toString('utf8')
-  } catch (cause) {
-    if (cause instanceof EmrmError) throw cause
-    const code = (cause as NodeJS.ErrnoException).code ?? 'unknown'
-    throw new EmrmError(
-      'key-file-missing',
-      `${path} cannot be read (${code}); check the path and its permissions`,
-      { file: basename(path), cause: code },
-      cause,
-    )
-  }
 }
 
 function parseKeyFile(path: string, text: string): Parsed {
@@ -184,10 +177,10 @@ function parseKeyFile(path: string, text: string): Parsed {
   } catch {
     throw invalid(path, 'not JSON')
   }
-  const file = exactObject(json, ['version', 'kind', 'label', 'publicKey', 'derivation', 'cipher'])
+  const file = exactObject(json, ['version', 'kind', 'label', 'publicKey', 'derivation', 'cipher'], ['identifier'])
   const cipher = file && exactObject(file['cipher'], ['name', 'nonce', 'ciphertext'])
   if (!file || !cipher) throw invalid(path, 'fields are missing or unknown')
-  const { version, kind, label, publicKey } = file
+  const { version, kind, label, publicKey, identifier } = file
   if (version !== 1) throw invalid(path, 'unknown version')
   if (kind !== 'ed25519' && kind !== 'x-wing') throw invalid(path, 'unknown kind of key')
   if (typeof label !== 'string' || label.length > LABEL_LENGTH_MAX) throw invalid(path, 'label')
@@ -196,55 +189,21 @@ function parseKeyFile(path: string, text: string): Parsed {
   if (derivation === null) throw invalid(path, 'parameters of the password function are unknown or out of bounds')
   const { name, nonce, ciphertext } = cipher
   if (name !== 'aes-256-gcm' || !isHex(nonce, 24) || !isHex(ciphertext, 96)) throw invalid(path, 'cipher')
-  return { version, kind, label, publicKey, derivation, nonce, ciphertext }
+  if (identifier === undefined) return { version, kind, label, publicKey, derivation, nonce, ciphertext }
+  if (kind !== 'ed25519' || !isHex(identifier, 32)) throw invalid(path, 'identifier')
+  return { version, kind, label, publicKey, derivation, nonce, ciphertext, identifier: asIdentifier(identifier) }
 }
 
 const isHex = (value: unknown, digits: number): value is string =>
   typeof value === 'string' && isHexadecimal(value, digits)
 
-function exactObject(value: unknown, fields: readonly string[]): Record<string, unknown> | null {
+function exactObject(
+  value: unknown,
+  fields: readonly string[],
+  optional: readonly string[] = [],
+): Record<string, unknown> | null {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return null
   const keys = Object.keys(value)
-  return keys.length === fields.length && keys.every(key => fields.includes(key))
-    ? (value as Record<string, unknown>)
-    : null
-}
-
-/** Temporary file, fsync, then one atomic step: `link` fails when the name is taken, `rename` replaces. */
-async function writeSecretFile(path: string, text: string, replace: boolean): Promise<void> {
-  const directory = dirname(path)
-  const temporary = join(directory, `.${basename(path)}.${toHex(randomBytes(6))}`)
-  try {
-    const handle = await open(temporary, 'wx', 0o600)
-    try {
-      await handle.writeFile(text)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    if (replace) await rename(temporary, path)
-    else {
-      await link(temporary, path)
-      await unlink(temporary)
-    }
-    const parent = await open(directory, 'r')
-    try {
-      await parent.sync()
-    } finally {
-      await parent.close()
-    }
-  } catch (cause) {
-    await unlink(temporary).catch(() => undefined)
-    const code = (cause as NodeJS.ErrnoException).code ?? 'unknown'
-    if (code === 'EEXIST')
-      throw new EmrmError('key-file-exists', `${path} exists and a key is never overwritten; choose another name`, {
-        file: basename(path),
-      })
-    throw new EmrmError(
-      'key-file-write-failed',
-      `${path} cannot be written (${code}); check the folder and free space`,
-      { file: basename(path), cause: code },
-      cause,
-    )
-  }
+  const known = keys.every(key => fields.includes(key) || optional.includes(key))
+  return known && fields.every(field => keys.includes(field)) ? (value as Record<string, unknown>) : null
 }

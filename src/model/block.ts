@@ -16,7 +16,7 @@ import type { Operation } from './operations.ts'
 /** 1 = Ed25519 (strict, libsodium), 2 = secp256k1 recoverable (Ethereum-address accounts, P-21). */
 export type SignatureScheme = 1 | 2
 
-/** ⟨REQUEST, o, t, c⟩ of P-34. `client` is the identifier of `publicKey` (P-32). */
+/** ⟨REQUEST, o, t, c⟩ of P-34. `client` (P-32) is the identifier of `publicKey`, or the user for whom the registry says that it acts. */
 export type Request = {
   readonly type: 'REQUEST'
   readonly version: 1

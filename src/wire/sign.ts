@@ -5,7 +5,7 @@
 import type { Request, SignatureScheme } from '../model/block.ts'
 import type { Committee } from '../model/committee.ts'
 import { identifierOf } from '../model/hash.ts'
-import type { Digest, PublicKey, Timestamp, Verified } from '../model/ids.ts'
+import type { Digest, Identifier, PublicKey, Timestamp, Verified } from '../model/ids.ts'
 import type { SignedMessage, Unsigned } from '../model/messages.ts'
 import type { Operation } from '../model/operations.ts'
 import type { Signer } from '../ports.ts'
@@ -21,16 +21,17 @@ export function signMessage(
   return { ...message, signature } as SignedMessage as Verified<SignedMessage>
 }
 
-/** The client is the identifier of the key; lists that are sets may come in any order. Throws EmrmError `request-invalid`. */
+/** `client`: the identifier of the key when nothing else is said; after a rotation, the user's. Lists that are sets may come in any order. Throws EmrmError `request-invalid`. */
 export function makeRequest(options: {
   readonly network: Digest
   readonly operation: Operation
   readonly timestamp: Timestamp
   readonly scheme: SignatureScheme
   readonly publicKey: PublicKey
+  readonly client?: Identifier
   readonly sign: (bytes: Uint8Array) => Uint8Array
 }): Verified<Request> {
-  const { sign, ...fields } = options
-  const statement = encodeStatement(canonicalStatement({ ...fields, client: identifierOf(fields.publicKey) }))
+  const { sign, client = identifierOf(options.publicKey), ...fields } = options
+  const statement = encodeStatement(canonicalStatement({ ...fields, client }))
   return sealRequest(statement, sign(signedBytesOf(fields.network, statement))) as Verified<Request>
 }

@@ -6,7 +6,7 @@
 
 import type { Block, Request } from '../model/block.ts'
 import type { Committee } from '../model/committee.ts'
-import { digestOf, identifierOf } from '../model/hash.ts'
+import { digestOf } from '../model/hash.ts'
 import { type Digest, type Height, previousHeight, type ValidatorIndex, type Verified } from '../model/ids.ts'
 import { leafHash } from '../model/merkle.ts'
 import type {
@@ -27,10 +27,10 @@ import { REQUEST_BYTES_MAX } from './limits.ts'
 import { decodeMessage, messageSignedBytes, voteSignedBytes } from './messages-codec.ts'
 import { Recent } from './recent.ts'
 import { decodeRequest, signedBytesOf, statementOf } from './request-codec.ts'
-import { verifySignature } from './signature.ts'
+import { verifySignature, verifyUserSignature } from './signature.ts'
 
 export { makeRequest, signMessage } from './sign.ts'
-export { verifySignature } from './signature.ts'
+export { verifySignature, verifyUserSignature } from './signature.ts'
 
 export type Checked<T> =
   | { readonly type: 'ok'; readonly value: Verified<T> }
@@ -88,10 +88,10 @@ export function makeVerifier(options: {
 
   function lieOfRequest(request: Request): string | null {
     if (request.network !== chainId) return 'wrong-network'
-    if (request.scheme !== 1) return 'scheme-unsupported'
-    if (request.client !== identifierOf(request.publicKey)) return 'client-not-of-key'
     const signed = signedBytesOf(request.network, statementOf(request))
-    return verifySignature(request.publicKey, signed, request.signature) ? null : 'request-signature'
+    // That the key may speak for the client, the registry decides (ledger/actors.ts): keys are rotated.
+    const { scheme, publicKey, signature } = request
+    return verifyUserSignature(scheme, publicKey, signed, signature) ? null : 'request-signature'
   }
 
   /** With bytes of its own: a view (which a Buffer's `slice` is) would keep the whole block or batch alive for one request. */

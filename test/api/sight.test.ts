@@ -161,6 +161,10 @@ test('who was revoked, ran out or changed keys sees nothing with the old key', a
   const next = createSigningKey()
   clinic.act('patient', { type: 'user.rotate-key', user: patient.identifier, publicKey: next.publicKey, scheme: 1 })
   assert.match(await errorText(api.call('GET', path, as(patient))), /^\["record-unknown"/)
+  const rotated: SigningKey = { ...next, identifier: patient.identifier }
+  assert.ok(await api.call('GET', path, as(rotated)))
+  const thief: SigningKey = { ...clinic.keys.stranger, identifier: patient.identifier }
+  assert.equal((await failure(api.call('GET', path, as(thief)))).code, 'signature-invalid')
   clinic.world.do('ca-north', { type: 'user.revoke', user: clinic.keys.guardian.identifier })
   assert.match(await errorText(api.call('GET', path, as(clinic.keys.guardian))), /^\["record-unknown"/)
 })

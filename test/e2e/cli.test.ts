@@ -71,6 +71,48 @@ test('status has the fields that scripts read, on every peer', async () => {
   assert.equal(new Set(all.map(status => status['peerId'])).size, 4)
 })
 
+test('an Ethereum account asks for a record like any user, and an existing account can be registered', async () => {
+  const key = join(swarm.dir, 'account.json')
+  const register = ['user', 'register', ...home(1), '--role', 'attending', '--name', 'account']
+  const made = await answer(...register, '--account', 'ethereum', '--out', key)
+  assert.match(String(made['address']), /^0x[0-9a-fA-F]{40}$/)
+  const owner = await person(swarm, at(0), 'owner-1', ['patient'])
+  const record = await addRecord(swarm, at(0), owner, observation('account'))
+  await permit(owner, ['--grantee', `user:${String(made['user'])}`, '--purpose', 'TREAT', '--right', 'read'])
+  const doctor = { id: String(made['user']), key, peer: at(1) }
+  const got = await request(doctor, record, 'attending', 'TREAT', outFile(swarm))
+  assert.equal(got.code, 0, got.stderr)
+  // The same account again is the same user, whose credential is renewed.
+  const known = await answer(...register, '--import', key, '--out', `${key}2`)
+  assert.deepEqual([known['user'], known['address']], [made['user'], made['address']])
+})
+
+test('a user who takes a new key keeps records and policies, and the old key is worth nothing', async () => {
+  const owner = await person(swarm, at(0), 'owner-2', ['patient'])
+  const record = await addRecord(swarm, at(0), owner, observation('rotated'))
+  const key = join(swarm.dir, 'owner-2b.key')
+  const rotated = await answer('user', 'rotate-key', ...home(), '--key', owner.key, '--out', key)
+  assert.equal(rotated['user'], owner.id)
+  const shown = await answer('record', 'show', record, ...home(), '--key', key)
+  assert.equal(shown['owner'], owner.id)
+  const set = ['policy', 'set', ...home(), ...PERMIT, '--scope', `record:${record}`]
+  failed(await json(...set, '--key', owner.key), 'not-authorized')
+  await answer(...set, '--key', key)
+  const got = await request(doctor, record, 'attending', 'TREAT', outFile(swarm))
+  assert.equal(got.code, 0, got.stderr)
+  // The CA helps who lost the key; the third key is an account.
+  const third = join(swarm.dir, 'owner-2c.json')
+  const helped = ['user', 'rotate-key', ...home(), '--user', owner.id, '--account', 'ethereum', '--out', third]
+  assert.equal((await answer(...helped))['user'], owner.id)
+  failed(await json(...set, '--key', key), 'not-authorized')
+  await answer(...set, '--key', third)
+  const stranger = await person(swarm, at(1), 'stranger', ['attending'])
+  failed(
+    await json('user', 'rotate-key', ...home(), '--key', stranger.key, '--user', owner.id, '--out', `${key}x`),
+    'option-conflict',
+  )
+})
+
 test('what cannot be a record is refused with its reason, and what can comes from standard input too', async () => {
   const file = join(swarm.dir, 'bad')
   const add = (...more: readonly string[]): Promise<Ran> =>

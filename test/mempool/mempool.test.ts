@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { Mempool } from '../../src/mempool.ts'
 import type { Request } from '../../src/model/block.ts'
-import type { Identifier, RequestId, Timestamp, Verified } from '../../src/model/ids.ts'
+import type { Identifier, PublicKey, RequestId, Timestamp, Verified } from '../../src/model/ids.ts'
 
 const NOW = 1_700_000_000_000 as Timestamp
 
@@ -18,6 +18,7 @@ const make = (
   ({
     id: `${client}${number}` as RequestId,
     client: client as Identifier,
+    publicKey: client as PublicKey,
     timestamp: (change.timestamp ?? NOW) as Timestamp,
     bytes: new Uint8Array(change.sizeBytes ?? 100),
   }) as Verified<Request>
@@ -127,4 +128,12 @@ test('after any history the count, the bytes and what can be taken agree', () =>
       )
     }),
   )
+})
+
+test('who writes the name of another into requests uses up their own room, not the other’s', () => {
+  const mempool = new Mempool({ clientCountMax: 2 })
+  const forged = (number: number): Verified<Request> => ({ ...make('a', number), publicKey: 'mallory' as PublicKey })
+  for (const number of [7, 8]) assert.equal(mempool.add(forged(number), NOW), 'added')
+  assert.equal(mempool.add(forged(9), NOW), 'client-limit')
+  assert.equal(mempool.add(make('a', 1), NOW), 'added')
 })

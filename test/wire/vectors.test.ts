@@ -12,7 +12,7 @@ import { decode } from '@ipld/dag-cbor'
 import type { PublicKey } from '../../src/model/ids.ts'
 import { WireFault } from '../../src/wire/codec.ts'
 import { Reader } from '../../src/wire/reader.ts'
-import { verifySignature } from '../../src/wire/verify.ts'
+import { verifySignature, verifyUserSignature } from '../../src/wire/verify.ts'
 import { hospitals } from './samples.ts'
 
 const DATA = join(import.meta.dirname, '../../../shared/data')
@@ -155,4 +155,39 @@ test('S above the group order, a changed bit anywhere, and keys that are none ar
   ])
     assert.ok(!verifySignature(key as PublicKey, bytes, signature), key)
   for (const length of [0, 63, 65]) assert.ok(!verifySignature(publicKey, bytes, new Uint8Array(length)))
+})
+
+type Ecdsa = {
+  readonly testGroups: readonly {
+    readonly publicKey: { readonly uncompressed: string }
+    readonly tests: readonly {
+      readonly tcId: number
+      readonly comment: string
+      readonly msg: string
+      readonly sig: string
+      readonly result: 'valid' | 'invalid'
+    }[]
+  }[]
+}
+
+const HALF_ORDER = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0n
+
+test("Wycheproof's secp256k1 signatures: all that are valid with a low S are accepted, and nothing else", t => {
+  const file = dataOr(t, 'wycheproof/ecdsa_secp256k1_sha256_p1363_test.json.gz')
+  if (file === null) return
+  const { testGroups } = JSON.parse(gunzipSync(readFileSync(file)).toString()) as Ecdsa
+  const seen = { accepted: 0, highS: 0, refused: 0 }
+  for (const { publicKey, tests } of testGroups) {
+    const { uncompressed } = publicKey
+    const odd = Number.parseInt(uncompressed.at(-1) as string, 16) % 2
+    const key = `0${2 + odd}${uncompressed.slice(2, 66)}` as PublicKey
+    for (const { tcId, comment, msg, sig, result } of tests) {
+      const isLow = sig.length === 128 && BigInt(`0x${sig.slice(64)}`) <= HALF_ORDER
+      const expected = result === 'valid' && isLow
+      const verdict = verifyUserSignature(2, key, Buffer.from(msg, 'hex'), Buffer.from(sig, 'hex'))
+      assert.equal(verdict, expected, `${tcId} ${comment}`)
+      seen[verdict ? 'accepted' : result === 'valid' ? 'highS' : 'refused']++
+    }
+  }
+  assert.ok(seen.accepted > 30 && seen.highS > 5 && seen.refused > 30, JSON.stringify(seen))
 })
