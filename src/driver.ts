@@ -84,6 +84,8 @@ export type Driver = {
   /** Resolves when the request was executed here. */
   submit(request: Verified<Request>, timeoutMs: number): Promise<RequestResult>
   view(): ConsensusView & { readonly role: 'primary' | 'validator' | 'observer' }
+  /** Resolves when all that was decided so far stands in the store: a client hears of its result a moment before. */
+  stored(): Promise<void>
   /** Ms since a quorum of validators was last known to be at our head or behind it: what `policy-stale` is measured by. */
   staleMs(): number
 }
@@ -383,6 +385,7 @@ export function makeDriver(options: DriverOptions): Driver {
       const role = self === null ? 'observer' : now?.primary === self ? 'primary' : 'validator'
       return { height: now?.height ?? nextHeight(), view: now?.view ?? (0 as View), primary: now?.primary ?? 0, role }
     },
+    stored: () => outbox.drained(),
     staleMs: () => heartbeat.staleMs(),
   }
 }

@@ -13,7 +13,6 @@ import type { PeerHandle, PeerStatus, TransactionView } from './api/peer-handle.
 import type { PeerConfig, PeerKeys } from './config.ts'
 import { type Driver, makeDriver } from './driver.ts'
 import { admittedPeers, watchMembership } from './membership.ts'
-import { admittedPeers, watchMembership } from './membership.ts'
 import { Mempool } from './mempool.ts'
 import { EmrmError } from './model/errors.ts'
 import { identifierOf, toHex } from './model/hash.ts'
@@ -81,7 +80,6 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
     const { promise: failed, reject: fail } = Promise.withResolvers<never>()
     failed.catch(() => {})
     const nextBlocks: (() => void)[] = []
-    const onBlock = watchMembership(ledger, peers => network.admit(peers))
     const onBlock = watchMembership(ledger, peers => network.admit(peers))
     const { viewTimeoutMs, viewTimeoutMaxMs } = views.parameters()
 
@@ -157,12 +155,13 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       status: () =>
         statusOf({ config, driver, ledger, mempool, network, institution: identifierOf(keys.institution.publicKey) }),
       connections: () => network.connections(),
-      block: ref => blockOf(storage, ref),
-      transaction: id => transactionOf(storage, id),
+      block: ref => driver.stored().then(() => blockOf(storage, ref)),
+      transaction: id => driver.stored().then(() => transactionOf(storage, id)),
       submit,
       submitAsInstitution,
       addRecord: (source, options) => desk.addRecord(source, options),
       release: (grant, recipientKey) => desk.release(grant, recipientKey),
+      leaves: (record, grant) => desk.leaves(record, grant),
       ciphertext: (record, grant, fromPiece) => desk.ciphertext(record, grant, fromPiece),
       verify: (onProgress = () => {}) => {
         const self = identifierOf(keys.institution.publicKey)
