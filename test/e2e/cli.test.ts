@@ -218,6 +218,8 @@ test('verify, replay, audit and explain agree with what happened', async () => {
   assert.equal(statSync(out).mode & 0o077, 0)
   assert.equal((await request(doctor, record, 'attending', 'HRESCH', outFile(swarm))).code, 3)
 
+  // The doctor's hospital answered; the patient's may be a moment behind.
+  await agreed(swarm.peers)
   const asPatient = [...home(), '--key', patient.key]
   const { entries } = (await answer('audit', ...asPatient, '--record', record)) as {
     entries: { type: string; result: string; details: { basis?: string } }[]
