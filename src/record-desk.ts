@@ -9,15 +9,16 @@ import { ledgerFacts } from './ledger-facts.ts'
 import { EmrmError } from './model/errors.ts'
 import { identifierOf } from './model/hash.ts'
 import type { Identifier, RecordId, RequestId } from './model/ids.ts'
-import type { Operation, RequestResult } from './model/operations.ts'
+import type { Grant, Operation, RequestResult } from './model/operations.ts'
 import { type Clock, type Log, type Network, PROTOCOLS } from './ports.ts'
 import { type Care, type CareReport, Caretaker } from './records/caretaker.ts'
 import { collectShares } from './records/collect.ts'
 import { Depositor } from './records/deposit.ts'
 import { DepositReceiver } from './records/deposit-receiver.ts'
 import { prepareRecord } from './records/intake.ts'
+import type { RecordFacts } from './records/ledger-view.ts'
 import { PieceServer } from './records/piece-server.ts'
-import { fetchPieces } from './records/piece-source.ts'
+import { fetchLeaves, fetchPieces } from './records/piece-source.ts'
 import { ShareServer } from './records/share-server.ts'
 import type { Vault } from './records/vault.ts'
 import { verifySignature } from './wire/verify.ts'
@@ -49,6 +50,7 @@ export type RecordDesk = {
   addRecord(source: AsyncIterable<Uint8Array>, options: AddRecordOptions): Promise<AddedRecord>
   release(grant: RequestId, recipient: Uint8Array): Promise<Release>
   ciphertext(record: RecordId, grant: RequestId, from: number): AsyncIterable<Uint8Array>
+  leaves(record: RecordId, grant: RequestId): Promise<readonly Uint8Array[]>
   /** Looks at everything in the vault, mends what can be mended, yields the records with which something was wrong. */
   scrub(signal: AbortSignal): AsyncIterable<Care>
   careReport(): CareReport
@@ -121,6 +123,15 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
     })
   }
 
+  const pieceSource = { vault, ledger, network, onDamage, clock, log }
+  function grantedRecord(record: RecordId, grant: RequestId): { readonly entry: RecordFacts; readonly found: Grant } {
+    const entry = ledger.record(record)
+    const found = ledger.grant(grant)
+    if (entry === null || found === null || found.record !== record)
+      throw new EmrmError('grant-unknown', 'there is no such grant for this record; ask for access first', { grant })
+    return { entry, found }
+  }
+
   async function deliver(record: RecordId): Promise<void> {
     const until = clock.steadyMs() + AVAILABLE_TIMEOUT_MS
     for (;;) {
@@ -172,14 +183,14 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
         })),
       }
     },
+    leaves: async (record, grant) => {
+      const { entry } = grantedRecord(record, grant)
+      return fetchLeaves(pieceSource, { entry, grant, signal: stopping.signal })
+    },
     async *ciphertext(record, grant, from) {
-      const entry = ledger.record(record)
-      const found = ledger.grant(grant)
-      if (entry === null || found === null || found.record !== record)
-        throw new EmrmError('grant-unknown', 'there is no such grant for this record; ask for access first', { grant })
-      const source = { vault, ledger, network, onDamage, clock, log }
+      const { entry, found } = grantedRecord(record, grant)
       try {
-        yield* fetchPieces(source, { entry, grant, from, signal: stopping.signal })
+        yield* fetchPieces(pieceSource, { entry, grant, from, signal: stopping.signal })
       } finally {
         // Whoever was granted to share keeps a copy of its own from now on.
         if (found.right === 'share' && found.institution === self) caretaker.later(record)

@@ -156,11 +156,19 @@ export function makeApi(address: string, token: string, notRunning: (cause: unkn
 }
 
 async function* noting(source: AsyncIterable<Uint8Array>, failed: { reason?: unknown }): AsyncGenerator<Uint8Array> {
+  const iterator = source[Symbol.asyncIterator]()
   try {
-    yield* source
-  } catch (error) {
-    failed.reason = error
-    throw error
+    for (;;) {
+      // Only what the source throws: a connection that breaks is thrown into this generator at the `yield`.
+      const next = await iterator.next().catch(error => {
+        failed.reason = error
+        throw error
+      })
+      if (next.done) return
+      yield next.value
+    }
+  } finally {
+    await iterator.return?.()
   }
 }
 

@@ -4,14 +4,21 @@
 
 import type { AccessAttempt, Agent } from '../client/agent.ts'
 import { openRecord, type RecordClaim } from '../client/open.ts'
+import { openPartial } from '../client/partial.ts'
 import type { SigningKey } from '../identity/keystore.ts'
 import { EmrmError } from '../model/errors.ts'
 import { fromHex } from '../model/hash.ts'
 import type { Digest, RequestId } from '../model/ids.ts'
 import type { Grant, Outcome } from '../model/operations.ts'
+import { PIECE_BYTES, unpackLeaves } from '../records/pieces.ts'
 import type { ReleasedShare } from '../records/shares.ts'
 import type { Api } from './client.ts'
 import { refusedError } from './operations.ts'
+
+/** Fetched again whole when it is cut off. */
+const RESUMABLE_BYTES = 4 * PIECE_BYTES
+/** What arrived cannot be opened, and will not be with more of it. */
+const HOPELESS: readonly string[] = ['record-corrupt', 'commitment-mismatch']
 
 export type Obtained =
   | {
@@ -23,6 +30,8 @@ export type Obtained =
       readonly basis: string
       readonly bytes: number
       readonly sha256: Digest
+      /** Bytes of the ciphertext that were here from an access that was cut off. */
+      readonly resumed: number
       /** Height of the receipt; null when it was not taken. */
       readonly receipt: number | null
       /** Hospitals that gave no share although the chain granted; enough others did. */
@@ -64,6 +73,7 @@ export async function obtainRecord(options: ObtainOptions): Promise<Obtained> {
     basis: grant.basis,
     bytes: opened.bytes,
     sha256: opened.sha256,
+    resumed: opened.resumed,
     receipt,
     refusals,
   }
@@ -76,7 +86,7 @@ async function open(
   grant: Grant,
 ): Promise<{
   readonly claim: RecordClaim
-  readonly opened: Awaited<ReturnType<typeof openRecord>>
+  readonly opened: Opened
   readonly refusals: readonly Refusal[]
 }> {
   const claim = (await api.call('GET', `/v1/records/${grant.record}`, { as: { signer: key, chainId } })) as Claimed
@@ -90,16 +100,54 @@ async function open(
       `granted, but only ${shares.length} of ${claim.threshold} hospitals released a share${refusals.length === 0 ? '' : ` (${refusals.map(told).join(', ')})`}; try again while the grant runs`,
       { grant: grant.grant, have: shares.length, need: claim.threshold, refusals: refusals.map(told).join(', ') },
     )
-  const opened = await openRecord({
+  const opened = await openResumable(api, grant, {
     claim,
     grant: grant.grant,
     shares: shares.map(shareOf),
     recipient: attempt.recipient,
-    ciphertext: api.download(`/v1/records/${grant.record}/ciphertext`, { grant: grant.grant }),
     path,
     onProgress: bytes => onProgress('opening', bytes),
   })
   return { claim, opened, refusals }
+}
+
+type Opened = Awaited<ReturnType<typeof openRecord>> & { readonly resumed: number }
+
+/** A small record comes in one go; of a large one the pieces that have arrived are kept until it is whole. */
+async function openResumable(
+  api: Api,
+  { grant, record }: Grant,
+  wanted: Omit<Parameters<typeof openRecord>[0], 'ciphertext'>,
+): Promise<Opened> {
+  const { claim, path } = wanted
+  const download = (from: number): AsyncIterable<Uint8Array> =>
+    api.download(`/v1/records/${record}/ciphertext`, { grant, from: String(from) })
+  if (claim.cipherSize <= RESUMABLE_BYTES)
+    return { ...(await openRecord({ ...wanted, ciphertext: download(0) })), resumed: 0 }
+  const leaves = await leavesOf(api, claim, grant)
+  const partial = await openPartial(path, claim, leaves)
+  const { keep } = partial
+  try {
+    const opened = await openRecord({ ...wanted, ciphertext: partial.pieces(download), leaves, onPiece: keep })
+    await partial.discard()
+    return { ...opened, resumed: partial.resumed * PIECE_BYTES }
+  } catch (error) {
+    const isHopeless = error instanceof EmrmError && HOPELESS.includes(error.code)
+    await (isHopeless ? partial.discard() : partial.close())
+    throw error
+  }
+}
+
+async function leavesOf(api: Api, claim: RecordClaim, grant: RequestId): Promise<readonly Uint8Array[]> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of api.download(`/v1/records/${claim.record}/leaves`, { grant })) chunks.push(chunk)
+  const leaves = unpackLeaves(Buffer.concat(chunks), claim)
+  if (leaves !== null) return leaves
+  throw new EmrmError(
+    'ciphertext-wrong',
+    `the list of pieces of record ${claim.record} is not the registered one; this peer may be damaged or lie`,
+    { record: claim.record },
+  )
 }
 
 /** As a person reads it: who gave no share, and by which rule. */

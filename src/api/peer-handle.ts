@@ -77,6 +77,8 @@ export type PeerHandle = {
   release(grant: RequestId, recipientKey: Uint8Array): Promise<Release>
   /** Ciphertext pieces from `fromPiece` on, from the local vault or another holder. */
   ciphertext(record: RecordId, grant: RequestId, fromPiece: number): AsyncIterable<Uint8Array>
+  /** The list of leaf hashes under `cipherRoot`, so that a caller can check each piece. */
+  leaves(record: RecordId, grant: RequestId): Promise<readonly Uint8Array[]>
   verify(onProgress?: VerifyProgress): Promise<VerifyReport>
   /** Mends the vault: yields the records with which something was wrong. */
   scrub(signal: AbortSignal): AsyncIterable<Care>

@@ -11,6 +11,7 @@ import { EmrmError } from '../model/errors.ts'
 import { fromHex } from '../model/hash.ts'
 import { type Identifier, isHexadecimal } from '../model/ids.ts'
 import type { AccessReview, Confidentiality, RecordAdopt, RecordWithdraw } from '../model/operations.ts'
+import { packLeaves } from '../records/pieces.ts'
 import { readObject, readOneOf, readText } from '../shape.ts'
 import type { Caller } from './auth.ts'
 import {
@@ -101,6 +102,11 @@ export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void
         'the recipient key is refused; send an X-Wing public key, 2432 hexadecimal digits',
       )
     return toJson(await peer.release(requestIdIn(request.params.id), fromHex(recipientKey)))
+  })
+
+  app.get<{ Params: { id: string } }>('/v1/records/:id/leaves', async (request, reply) => {
+    const leaves = await peer.leaves(recordIdIn(request.params.id), requestIdIn(queryText(request, 'grant')))
+    return reply.type('application/octet-stream').send(Buffer.from(packLeaves(leaves)))
   })
 
   app.get<{ Params: { id: string } }>('/v1/records/:id/ciphertext', async (request, reply) => {

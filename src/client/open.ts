@@ -4,13 +4,13 @@
 // Not here: asking for access (agent.ts), fetching (the hospital's API).
 
 import { randomBytes } from 'node:crypto'
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { EmrmError } from '../model/errors.ts'
 import type { Digest, RecordId, RequestId } from '../model/ids.ts'
 import type { RecordRegister } from '../model/operations.ts'
 import { openStream } from '../records/envelope.ts'
-import { type CipherClaim, cipherRootOf, cutPieces, pieceLeaf } from '../records/pieces.ts'
+import { type CipherClaim, cipherRootOf, cutPieces, isPiece, pieceLeaf } from '../records/pieces.ts'
 import type { SealKey } from '../records/seal.ts'
 import {
   combineShares,
@@ -31,6 +31,10 @@ export type OpenOptions = {
   readonly recipient: SealKey
   /** All bytes from the first on, cut anywhere. */
   readonly ciphertext: AsyncIterable<Uint8Array>
+  /** The list that gives the claim's root, when it is known: then each piece is checked before it is used, not all of them at the end. */
+  readonly leaves?: readonly Uint8Array[]
+  /** Each piece, checked; awaited before it is used. Only with `leaves`. */
+  readonly onPiece?: (index: number, piece: Uint8Array) => Promise<void>
   /** Replaced when it exists and everything was checked. */
   readonly path: string
   /** Bytes of the record written so far. */
@@ -51,11 +55,12 @@ export async function openRecord(options: OpenOptions): Promise<OpenedRecord> {
   const { claim, path } = options
   const { contentKey, badShares } = await openKey(options)
   const target = resolve(path)
-  const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}.part`)
+  const temporary = join(dirname(target), `${temporaryPrefix(target)}${randomBytes(6).toString('hex')}`)
   let handle: FileHandle | null = null
   try {
+    await onOutput(path, () => removeLeftovers(target))
     handle = await onOutput(path, () => open(temporary, 'wx', 0o600))
-    const source = checkedCiphertext(options.ciphertext, claim)
+    const source = checkedCiphertext(options)
     const opening = openStream({ contentKey, record: claim.record, source })
     let written = 0
     for await (const chunk of opening.plaintext) {
@@ -84,6 +89,15 @@ export async function openRecord(options: OpenOptions): Promise<OpenedRecord> {
   }
 }
 
+const temporaryPrefix = (target: string): string => `.${basename(target)}.opening-`
+
+/** Plaintext that a killed run left under a temporary name is nobody's: it must not lie about. */
+async function removeLeftovers(target: string): Promise<void> {
+  const folder = dirname(target)
+  for (const name of await readdir(folder))
+    if (name.startsWith(temporaryPrefix(target))) await rm(join(folder, name), { force: true })
+}
+
 async function openKey(
   options: OpenOptions,
 ): Promise<{ readonly contentKey: Uint8Array; readonly badShares: readonly number[] }> {
@@ -107,17 +121,27 @@ async function openKey(
 }
 
 /** Hands on at most the registered number of bytes, and ends well only when they were the registered ones. */
-async function* checkedCiphertext(source: AsyncIterable<Uint8Array>, claim: CipherClaim): AsyncGenerator<Uint8Array> {
+async function* checkedCiphertext({
+  ciphertext,
+  claim,
+  leaves: known,
+  onPiece,
+}: OpenOptions): AsyncGenerator<Uint8Array> {
   const leaves: Uint8Array[] = []
   let size = 0
-  for await (const piece of cutPieces(source)) {
+  let index = 0
+  for await (const piece of cutPieces(ciphertext)) {
     size += piece.length
     if (size > claim.cipherSize) throw wrong(claim.record, 'it is longer than registered')
-    leaves.push(pieceLeaf(piece))
+    if (known === undefined) leaves.push(pieceLeaf(piece))
+    else if (!isPiece(piece, index, known, claim)) throw wrong(claim.record, `piece ${index} is not the registered one`)
+    else await onPiece?.(index, piece)
     yield piece
+    index++
   }
   if (size < claim.cipherSize) throw wrong(claim.record, 'it ended early')
-  if (cipherRootOf(leaves) !== claim.cipherRoot) throw wrong(claim.record, 'its bytes are not the registered ones')
+  if (known === undefined && cipherRootOf(leaves) !== claim.cipherRoot)
+    throw wrong(claim.record, 'its bytes are not the registered ones')
 }
 
 const wrong = (record: RecordId, why: string): EmrmError =>
@@ -143,7 +167,8 @@ async function finish(path: string, handle: FileHandle, temporary: string, targe
   }
 }
 
-async function onOutput<T>(path: string, write: () => Promise<T>): Promise<T> {
+/** Throws EmrmError `output-failed` for whatever goes wrong in `write`. */
+export async function onOutput<T>(path: string, write: () => Promise<T>): Promise<T> {
   try {
     return await write()
   } catch (cause) {

@@ -180,7 +180,7 @@ export class Caretaker {
   async #fetchAll(entry: RecordFacts, signal: AbortSignal): Promise<boolean> {
     const { vault, ledger, self } = this.#options
     if (!isHolder(entry, self, ledger)) return false
-    const leaves = await fetchLeaves(this.#sources, { entry, signal })
+    const leaves = await fetchLeaves(this.#sources, { entry, grant: null, elsewhere: true, signal })
     await vault.removeCipher(entry.record)
     const wanted = { entry, grant: null, from: 0, elsewhere: true, signal }
     await vault.putKnown(entry, leaves, fetchPieces(this.#sources, wanted))

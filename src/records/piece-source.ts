@@ -61,18 +61,36 @@ export async function* fetchPieces(options: PieceSourceOptions, wanted: PiecesWa
   if (progress.next < end) throw unavailable(entry, progress.next, holders.length)
 }
 
-/** The list of leaf hashes, from whoever has it. Throws EmrmError `record-unavailable`. */
+/** The list of leaf hashes, from the own vault or whoever else has it. Throws EmrmError `record-unavailable`. */
 export async function fetchLeaves(
   options: PieceSourceOptions,
-  { entry, signal }: { readonly entry: RecordFacts; readonly signal: AbortSignal },
+  wanted: Pick<PiecesWanted, 'entry' | 'grant' | 'elsewhere' | 'signal'>,
 ): Promise<readonly Uint8Array[]> {
+  const { entry, signal } = wanted
+  const own = wanted.elsewhere === true ? null : await ownLeaves(options, entry)
+  if (own !== null) return own
   const holders = holderPeers(options, entry)
   for (const holder of holders) {
     signal.throwIfAborted()
-    const leaves = await leavesFrom(options, holder, entry, signal)
+    const leaves = await leavesFrom(options, holder, wanted)
     if (leaves !== null) return leaves
   }
   throw unavailable(entry, 0, holders.length)
+}
+
+async function ownLeaves(
+  { vault, onDamage, log }: PieceSourceOptions,
+  entry: RecordFacts,
+): Promise<readonly Uint8Array[] | null> {
+  try {
+    const held = await vault.entry(entry.record)
+    return held?.cipherRoot === entry.cipherRoot ? held.leaves : null
+  } catch (error) {
+    if (!(error instanceof EmrmError)) throw error
+    log.error(error.code, { record: entry.record })
+    onDamage(entry.record)
+    return null
+  }
 }
 
 /** From the own vault until a piece is missing or damaged. */
@@ -153,10 +171,9 @@ export async function probePiece(options: PieceSourceOptions, holder: PeerId, wa
 async function leavesFrom(
   { network, clock }: PieceSourceOptions,
   holder: PeerId,
-  entry: RecordFacts,
-  signal: AbortSignal,
+  { entry, grant, signal }: Pick<PiecesWanted, 'entry' | 'grant' | 'signal'>,
 ): Promise<readonly Uint8Array[] | null> {
-  const request = encodePiecesRequest({ record: entry.record, grant: null, from: 0, to: 0 })
+  const request = encodePiecesRequest({ record: entry.record, grant, from: 0, to: 0 })
   const idle = idleSignal(clock, PIECE_IDLE_MS, signal)
   let frame = 0
   try {
