@@ -110,6 +110,28 @@ test('nobody reaches through a wall', () => {
   assert.deepEqual(broken, [])
 })
 
+test('the skins are thin: the command line and the API reach neither the loop nor the protocol nor the adapters', () => {
+  const forbidden = [
+    'driver.ts',
+    'consensus',
+    'mempool.ts',
+    'outbox.ts',
+    'roads.ts',
+    'intake.ts',
+    'catch-up.ts',
+    'adapters',
+  ]
+  const broken: string[] = []
+  for (const source of sources.filter(({ room }) => room === 'cli' || room === 'api'))
+    for (const target of importsOf(source)) {
+      const room = relative(SRC, join(SRC, dirname(source.path), target)).split('/')[0] as string
+      if (target.startsWith('.') && forbidden.includes(room)) broken.push(`${source.path} imports ${target}`)
+      if (target.startsWith('.') && source.room === 'cli' && room === 'ledger')
+        broken.push(`${source.path} imports ${target}`)
+    }
+  assert.deepEqual(broken, [])
+})
+
 test('only peer.ts and the setup of a network know the adapters', () => {
   const knowing = sources
     .filter(source => source.room !== 'adapters' && importsOf(source).some(target => target.includes('adapters/')))
