@@ -152,6 +152,7 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       genesis,
       chainId,
       views,
+      committeeAt: height => ledger.committeeAt(height),
       status: () =>
         statusOf({ config, driver, ledger, mempool, network, institution: identifierOf(keys.institution.publicKey) }),
       connections: () => network.connections(),

@@ -3,6 +3,7 @@
 
 import type { Views } from '../ledger/views.ts'
 import type { Request } from '../model/block.ts'
+import type { Committee } from '../model/committee.ts'
 import type { Genesis } from '../model/genesis.ts'
 import type { BlockId, Digest, Height, Identifier, PeerId, RecordId, RequestId } from '../model/ids.ts'
 import type { Confidentiality, Operation, Outcome, RequestResult } from '../model/operations.ts'
@@ -63,6 +64,8 @@ export type PeerHandle = {
   readonly genesis: Genesis
   readonly chainId: Digest
   readonly views: Views
+  /** Null beyond the present epoch. */
+  committeeAt(height: Height): Committee | null
   status(): PeerStatus
   connections(): readonly Connection[]
   block(ref: Height | BlockId): Promise<StoredBlock | null>

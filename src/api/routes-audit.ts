@@ -1,13 +1,19 @@
-// GET /v1/audit and POST /v1/replay: what happened, and whether it was decided rightly. Both can be long, so both answer in lines.
+// GET /v1/audit, POST /v1/report and POST /v1/replay: what happened, the proof of it, and whether it was decided rightly. All can be long,
+// so all answer in lines.
 
 import type { FastifyInstance } from 'fastify'
 
 import { EmrmError } from '../model/errors.ts'
 import { asHeight, type Identifier } from '../model/ids.ts'
+import type { StoredBlock } from '../ports.ts'
 import { replayChain } from '../replay.ts'
+import { anchorReport, drawReport } from '../report.ts'
 import { auditEntries } from './audit.ts'
 import { type ApiContext, openLines, pathId, queryText, recordIdIn } from './context.ts'
-import { sightOf } from './routes-index.ts'
+import { ownerIn, requireOwner, sightOf } from './routes-index.ts'
+
+const ANCHOR_TIMEOUT_MS = 60_000
+const ANCHOR_LOOK_MS = 50
 
 export function addAuditRoutes(app: FastifyInstance, context: ApiContext): void {
   const { peer } = context
@@ -43,6 +49,37 @@ export function addAuditRoutes(app: FastifyInstance, context: ApiContext): void 
     }
     lines.end()
   })
+
+  // {"drawn": {"height"}}: from now on a block makes the report provable; then the report. The owner or a guardian.
+  app.post('/v1/report', async (request, reply) => {
+    const sight = sightOf(context, request)
+    const owner = requireOwner(sight, ownerIn(request))
+    const draft = drawReport(peer.views, peer.chainId, owner)
+    const committee = peer.committeeAt(asHeight(draft.height + 1))
+    const lines = openLines(context, reply)
+    try {
+      await lines.write({ drawn: { height: draft.height } })
+      const next = await blockAbove(draft.height, () => lines.closed)
+      if (next !== null && committee !== null) await lines.write(anchorReport(draft, next, committee.hash))
+    } catch (error) {
+      await lines.error(error)
+    }
+    lines.end()
+  })
+
+  /** Null when the caller went. Throws EmrmError `report-not-anchored`. */
+  async function blockAbove(height: number, gone: () => boolean): Promise<StoredBlock | null> {
+    for (let waited = 0; waited < ANCHOR_TIMEOUT_MS; waited += ANCHOR_LOOK_MS) {
+      const next = await peer.block(asHeight(height + 1))
+      if (next !== null || gone()) return next
+      await new Promise(resolve => setTimeout(resolve, ANCHOR_LOOK_MS))
+    }
+    throw new EmrmError(
+      'report-not-anchored',
+      'no block was decided above the report, so it proves nothing yet; see whether the network decides (emrm status) and ask again',
+      { height },
+    )
+  }
 
   // {"progress": {"done", "total"}} lines, then the report.
   app.post('/v1/replay', async (_request, reply) => {

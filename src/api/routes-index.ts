@@ -82,18 +82,18 @@ export function addIndexRoutes(app: FastifyInstance, context: ApiContext): void 
   })
 }
 
-function ownerIn(request: FastifyRequest): Identifier | null {
+export function ownerIn(request: FastifyRequest): Identifier | null {
   const text = queryText(request, 'owner')
   return text === undefined ? null : (pathId(text, 32, 'patient id') as Identifier)
 }
 
 /** The owner, or a guardian. Throws EmrmError `patient-unknown` for anyone else, whether the patient exists or not. */
-function requireOwner(sight: Sight, asked: Identifier | null): Identifier {
+export function requireOwner(sight: Sight, asked: Identifier | null): Identifier {
   const owner = asked ?? (sight.caller.type === 'user' ? sight.caller.user : null)
   if (owner === null || !isOwnerOrGuardian(sight, owner))
     throw new EmrmError(
       'patient-unknown',
-      "this caller may not see that patient's policies; use the patient's or a guardian's key",
+      "this caller may not see what is that patient's; use the patient's or a guardian's key",
     )
   return owner
 }

@@ -4,8 +4,11 @@ import type { Command } from 'commander'
 
 import { type Line, type Query, toError } from '../api/client.ts'
 import { homeCommand, withApi, withOptionalKey } from './home.ts'
+import { addVerifyReportCommand, reportCommand } from './report.ts'
 import { EXIT, endProgress, handle, progress, type Session } from './session.ts'
-import { readRecordId, readUserId } from './values.ts'
+import { readChoice, readRecordId, readUserId } from './values.ts'
+
+const readFormat = readChoice('a format', ['json', 'fhir'])
 
 type AuditOptions = {
   readonly home: string
@@ -13,6 +16,8 @@ type AuditOptions = {
   readonly record?: string
   readonly patient?: string
   readonly user?: string
+  readonly report?: string
+  readonly format?: readonly string[]
 }
 
 export function addAuditCommands(session: Session, program: Command): void {
@@ -26,8 +31,11 @@ export function addAuditCommands(session: Session, program: Command): void {
     .option('--record <id>', 'only about this record', readRecordId)
     .option('--patient <id>', "only about this patient's records", readUserId)
     .option('--user <id>', 'only by this user', readUserId)
-  handle<AuditOptions>(session, audit, options =>
-    withOptionalKey(session, options, async ({ api, as }) => {
+    .option('--report <file>', "write the patient's report with its proofs, for emrm verify-report (needs --key)")
+    .option('--format <format>', 'of the report: json, or fhir (IHE BALP AuditEvents, no proofs)', readFormat)
+  handle<AuditOptions>(session, audit, options => {
+    if (options.report !== undefined) return reportCommand(session, { ...options, report: options.report })
+    return withOptionalKey(session, options, async ({ api, as }) => {
       const query: Query = { record: options.record, patient: options.patient, user: options.user }
       const entries: Line[] = []
       let end: Line = {}
@@ -40,8 +48,9 @@ export function addAuditCommands(session: Session, program: Command): void {
         document: { entries, height: end['height'] },
         lines: entries.length === 0 ? ['nothing that this caller may see'] : entries.map(entryLine),
       }
-    }),
-  )
+    })
+  })
+  addVerifyReportCommand(session, program)
 
   const explain = homeCommand(
     program,

@@ -47,11 +47,17 @@ export class Table<T extends object> {
   }
 
   put(name: string, value: T): void {
-    const tuple: unknown[] = [LAYOUT]
-    for (const field of this.#fields) tuple.push(value[field])
-    this.#state.put(this.keyOf(name), encode(tuple))
+    this.#state.put(this.keyOf(name), this.#encode(value))
     this.#remember(name, value)
     this.#observer(name, value)
+  }
+
+  /** What `put` would write of a value that came from outside; null when it has not exactly the fields of this table. */
+  bytesOf(value: unknown): Uint8Array | null {
+    if (typeof value !== 'object' || value === null) return null
+    const keys = Object.keys(value)
+    if (keys.length !== this.#fields.length || !this.#fields.every(field => keys.includes(field))) return null
+    return this.#encode(value as T)
   }
 
   delete(name: string): void {
@@ -80,6 +86,12 @@ export class Table<T extends object> {
     const from = `${this.#prefix}/`
     for (const [key, bytes] of this.#state.entries())
       if (key.startsWith(from)) this.#observer(key.slice(from.length), this.#decode(bytes))
+  }
+
+  #encode(value: T): Uint8Array {
+    const tuple: unknown[] = [LAYOUT]
+    for (const field of this.#fields) tuple.push(value[field])
+    return encode(tuple)
   }
 
   #remember(name: string, value: T): void {

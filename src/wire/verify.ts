@@ -46,6 +46,8 @@ export type Verifier = {
   body(bytes: Uint8Array): Checked<Body>
   /** `block` and `certificate` as the codec decoded them. */
   decided(block: Block, certificate: DecideCertificate): Checked<Decided>
+  /** Alone, for who has the header and not the block. */
+  certificate(certificate: DecideCertificate): Checked<DecideCertificate>
 }
 
 /** Bytes of requests that are remembered as verified. */
@@ -72,6 +74,7 @@ export function makeVerifier(options: {
     message: bytes => guarded(() => checkMessage(decodeMessage(bytes, knownRequest))),
     body: bytes => guarded(() => checkBody({ type: 'BODY', block: decodeBlock(bytes, knownRequest) })),
     decided: (block, certificate) => guarded(() => checkDecided({ type: 'DECIDED', block, certificate })),
+    certificate: certificate => guarded(() => checkCertificate(certificate)),
   }
 
   // ---- requests and blocks ----
@@ -131,6 +134,13 @@ export function makeVerifier(options: {
     // The certificate is cheaper than the block's signatures and says the most: first.
     const reason = lieOfDecision(certificate, committee) ?? lieOfBlock(block)
     return reason === null ? ok(message) : fault(reason)
+  }
+
+  function checkCertificate(certificate: DecideCertificate): Checked<DecideCertificate> {
+    const committee = committeeAt(certificate.height)
+    if (committee === null) return { type: 'unknown-height', height: certificate.height }
+    const reason = lieOfDecision(certificate, committee)
+    return reason === null ? ok(certificate) : fault(reason)
   }
 
   // ---- messages ----

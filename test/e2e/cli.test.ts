@@ -286,3 +286,53 @@ test('a request that is too large is refused by the API, and garbage is no reque
   await assert.rejects(api.submit(new Uint8Array(100)), { code: 'request-invalid' })
   api.close()
 })
+
+test('a patient’s report is verified without a peer, and fails when a line is gone or changed', async () => {
+  const owner = await person(swarm, at(0), 'owner-3', ['patient'])
+  const record = await addRecord(swarm, at(0), owner, observation('reported'))
+  assert.equal((await request(doctor, record, 'attending', 'TREAT', outFile(swarm))).code, 3)
+  await permit(owner, ['--scope', 'all', ...PERMIT])
+  assert.equal((await request(doctor, record, 'attending', 'TREAT', outFile(swarm))).code, 0)
+
+  const file = join(swarm.dir, 'report.json')
+  const audit = ['audit', ...home(), '--report', file]
+  const drawn = await answer(...audit, '--key', owner.key)
+  assert.equal(drawn['decisions'], 2)
+  assert.equal(statSync(file).mode & 0o777, 0o600)
+  const genesis = join(at(3).home, 'genesis.json')
+  const verified = await answer('verify-report', file, '--genesis', genesis)
+  const { decisions, granted, opened } = verified
+  assert.deepEqual([decisions, granted, opened, verified['owner']], [2, 1, 1, owner.id])
+
+  const report = JSON.parse(readFileSync(file, 'utf8'))
+  const refused = async (changed: object, line: number | null, reason: string): Promise<void> => {
+    await writeFile(file, JSON.stringify(changed))
+    const ran = await json('verify-report', file, '--genesis', genesis)
+    failed(ran, 'report-refused')
+    const error = ran.json?.['error'] as { line: number | null; reason: string }
+    assert.deepEqual([error.line, error.reason], [line, reason])
+  }
+  await refused({ ...report, lines: report.lines.slice(1) }, 0, 'line-missing')
+  const [first, second] = report.lines
+  const retold = { ...second, decision: { ...second.decision, purpose: 'COC' } }
+  await refused({ ...report, lines: [first, retold] }, 1, 'decision-not-proved')
+  await refused({ ...report, chainId: '0'.repeat(64) }, null, 'another-network')
+
+  // Nobody else gets one, whether the patient exists or not.
+  failed(await json(...audit, '--key', doctor.key, '--patient', owner.id), 'patient-unknown')
+  failed(await json(...audit, '--key', doctor.key, '--patient', '0'.repeat(32)), 'patient-unknown')
+
+  await answer(...audit, '--key', owner.key, '--format', 'fhir')
+  const bundle = JSON.parse(readFileSync(file, 'utf8'))
+  assert.equal(bundle.resourceType, 'Bundle')
+  assert.deepEqual(
+    bundle.entry.map((each: { resource: { resourceType: string; outcome: string } }) => [
+      each.resource.resourceType,
+      each.resource.outcome,
+    ]),
+    [
+      ['AuditEvent', '8'],
+      ['AuditEvent', '0'],
+    ],
+  )
+})
