@@ -7,6 +7,7 @@ import type { Api } from '../api/client.ts'
 import { submitOperation } from '../api/operations.ts'
 import type { Identifier, RequestId, Timestamp } from '../model/ids.ts'
 import type { Confidentiality, Grantee, PolicySet, Right, Scope } from '../model/operations.ts'
+import { addConsentCommand } from './consents.ts'
 import { type Acting, homeCommand, institutionId, type KeyOption, withKey } from './home.ts'
 import { type Answer, handle, type Session } from './session.ts'
 import {
@@ -72,6 +73,8 @@ export function addPolicyCommands(session: Session, program: Command): void {
       return previewAnswer(document as Preview)
     }),
   )
+
+  addConsentCommand(session, policy)
 
   const list = homeCommand(
     policy,
@@ -158,7 +161,7 @@ async function policyOf(options: SetOptions, { api, key }: Acting): Promise<Poli
 }
 
 /** Throws EmrmError `institution-unknown`. */
-async function granteeOf(text: GranteeText, api: Api): Promise<Grantee> {
+export async function granteeOf(text: GranteeText, api: Api): Promise<Grantee> {
   switch (text.type) {
     case 'anyone':
       return { type: 'anyone' }

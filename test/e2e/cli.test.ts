@@ -11,6 +11,7 @@ import { homePaths } from '../../src/config.ts'
 import { fromHex } from '../../src/model/hash.ts'
 import { leafHash, verifyInclusion } from '../../src/model/merkle.ts'
 import { run } from '../cli/run.ts'
+import { actor, consentR4, purposes } from '../interop/stage.ts'
 import { addRecord, observation, outFile, type Person, permit, person, request } from './people.ts'
 import { agreed, emrm, emrmJson, PASSWORD, type Ran, type Swarm, type SwarmPeer, startSwarm } from './swarm.ts'
 
@@ -335,4 +336,33 @@ test('a patient’s report is verified without a peer, and fails when a line is 
       ['AuditEvent', '0'],
     ],
   )
+})
+
+test('a FHIR Consent is shown with its notes first, and becomes policies only when it is signed', async () => {
+  const owner = await person(swarm, at(0), 'owner-4', ['patient'])
+  const file = join(swarm.dir, 'consent.json')
+  const provision = { type: 'permit', ...purposes('TREAT'), actor: [actor('Organization/9')] }
+  await writeFile(file, JSON.stringify(consentR4(provision)))
+  const keyed = [...home(), '--key', owner.key]
+  const read = ['policy', 'import', file, ...keyed, '--patient', 'Patient/p1']
+  const list = async (): Promise<readonly { grantee: object }[]> =>
+    (await answer('policy', 'list', ...keyed))['policies'] as readonly { grantee: object }[]
+
+  // Who is not known is nobody: neither the patient nor the recipient is guessed.
+  failed(await json('policy', 'import', file, ...keyed), 'consent-patient-unknown')
+  const unknown = await json(...read)
+  assert.deepEqual([unknown.code, await list()], [unknown.code, []])
+  const mapped = [...read, '--map', 'Organization/9=institution:hospital-2']
+  const shown = await answer(...mapped)
+  assert.equal(shown['signed'], false)
+  assert.equal((shown['policies'] as unknown[]).length, 1)
+  assert.ok((shown['notes'] as unknown[]).length > 0)
+  assert.deepEqual(await list(), [])
+
+  assert.equal(((await answer(...mapped, '--sign'))['ids'] as unknown[]).length, 1)
+  assert.equal((await list()).length, 1)
+  const record = await addRecord(swarm, at(0), owner, observation('consented'))
+  assert.equal((await request(doctor, record, 'attending', 'TREAT', outFile(swarm))).code, 0)
+  await writeFile(file, JSON.stringify({ resourceType: 'Patient' }))
+  failed(await json(...mapped, '--sign'), 'consent-not-a-consent')
 })
