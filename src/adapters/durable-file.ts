@@ -16,7 +16,14 @@ export const isTemporary = (name: string): boolean => name.startsWith(TEMPORARY_
 export async function writeThrough(path: string, chunks: AsyncIterable<Uint8Array>): Promise<void> {
   const handle = await onDisk(() => open(path, 'wx', 0o600))
   try {
-    for await (const chunk of chunks) await onDisk(() => handle.writeFile(chunk))
+    // The next chunk is made while the one before is written.
+    let pending: Promise<void> = Promise.resolve()
+    for await (const chunk of chunks) {
+      await pending
+      pending = onDisk(() => handle.writeFile(chunk))
+      pending.catch(() => undefined)
+    }
+    await pending
     await onDisk(() => handle.sync())
   } finally {
     await handle.close()

@@ -65,7 +65,8 @@ export class FrameDecoder {
       return mark
     }
     if (this.#buffer.byteLength < this.#length) return null
-    const frame = new Uint8Array(this.#length)
+    // Every byte of it is written below, so it need not be cleared.
+    const frame = new Uint8Array(Buffer.allocUnsafeSlow(this.#length).buffer)
     let filled = 0
     for (const chunk of this.#buffer) {
       const part = chunk.byteLength > this.#length - filled ? chunk.subarray(0, this.#length - filled) : chunk

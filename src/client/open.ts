@@ -19,6 +19,7 @@ import {
   type ReleasedShare,
   type ShareClaim,
 } from '../records/shares.ts'
+import { WriteBehind } from './write-behind.ts'
 
 /** What the chain says of the record that was granted; of a twin, when the grant is for one. */
 export type RecordClaim = ShareClaim & CipherClaim & Pick<RecordRegister, 'commitment' | 'threshold'>
@@ -33,7 +34,7 @@ export type OpenOptions = {
   readonly ciphertext: AsyncIterable<Uint8Array>
   /** The list that gives the claim's root, when it is known: then each piece is checked before it is used, not all of them at the end. */
   readonly leaves?: readonly Uint8Array[]
-  /** Each piece, checked; awaited before it is used. Only with `leaves`. */
+  /** Each piece, checked. */
   readonly onPiece?: (index: number, piece: Uint8Array) => Promise<void>
   /** Replaced when it exists and everything was checked. */
   readonly path: string
@@ -62,14 +63,15 @@ export async function openRecord(options: OpenOptions): Promise<OpenedRecord> {
     handle = await onOutput(path, () => open(temporary, 'wx', 0o600))
     const source = checkedCiphertext(options)
     const opening = openStream({ contentKey, record: claim.record, source })
+    const file = new WriteBehind(handle)
     let written = 0
     for await (const chunk of opening.plaintext) {
       options.signal?.throwIfAborted()
-      const file = handle
-      await onOutput(path, () => file.writeFile(chunk))
+      await onOutput(path, () => file.add(chunk))
       written += chunk.length
       options.onProgress?.(written)
     }
+    await onOutput(path, () => file.end())
     const { commitment, plainSha256, plainSize } = opening.result()
     if (commitment !== claim.commitment)
       throw new EmrmError(
@@ -135,8 +137,11 @@ async function* checkedCiphertext({
     if (size > claim.cipherSize) throw wrong(claim.record, 'it is longer than registered')
     if (known === undefined) leaves.push(pieceLeaf(piece))
     else if (!isPiece(piece, index, known, claim)) throw wrong(claim.record, `piece ${index} is not the registered one`)
-    else await onPiece?.(index, piece)
+    const kept = onPiece?.(index, piece)
+    kept?.catch(() => undefined)
     yield piece
+    // Kept while it is opened; but before the next, so that what is kept has no hole.
+    await kept
     index++
   }
   if (size < claim.cipherSize) throw wrong(claim.record, 'it ended early')

@@ -1,9 +1,12 @@
 // SHA-256 and hexadecimal, the only computation that the words share. One call of Node's one-shot hash: about 1 µs for 250 bytes.
 
-import { hash } from 'node:crypto'
+import { createHash, hash } from 'node:crypto'
 import type { BlockId, Digest, Identifier, PublicKey, RequestId } from './ids.ts'
 
 export const sha256 = (bytes: Uint8Array): Uint8Array => hash('sha256', bytes, 'buffer')
+/** Of two parts, one after the other, without a copy of both. */
+export const sha256Joined = (first: Uint8Array, second: Uint8Array): Uint8Array =>
+  createHash('sha256').update(first).update(second).digest()
 export const digestOf = (bytes: Uint8Array): Digest => hash('sha256', bytes, 'hex') as Digest
 /** `header`: a block header's exact canonical bytes. */
 export const blockIdOf = (header: Uint8Array): BlockId => digestOf(header) as BlockId

@@ -2,14 +2,18 @@
 // commitments. The prefixes keep a node from being passed off as a leaf. In model because ledger, wire and records all need it.
 // Not here: the sparse tree over the ledger's state (ledger/sparse-tree.ts).
 
-import { sha256 } from './hash.ts'
+import { sha256, sha256Joined } from './hash.ts'
 
 /** Longest proof that is looked at: a tree of 2^53 leaves is not deeper. */
 const PROOF_LENGTH_MAX = 53
 const DIGEST_BYTES = 32
+const LEAF_PREFIX = Uint8Array.of(0)
+/** Below this a copy behind the prefix is cheaper than a hash in steps. */
+const COPIED_MAX = 16 * 1024
 
 /** SHA-256 of 0x00 ‖ bytes. */
 export function leafHash(bytes: Uint8Array): Uint8Array {
+  if (bytes.length > COPIED_MAX) return sha256Joined(LEAF_PREFIX, bytes)
   const input = Buffer.allocUnsafe(1 + bytes.length)
   input[0] = 0
   input.set(bytes, 1)

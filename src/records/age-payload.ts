@@ -11,11 +11,13 @@ const CHUNK_BYTES = 64 * 1024
 const TAG_BYTES = 16
 const NONCE_BYTES = 12
 
-/** Sealed chunks, to stand behind the payload's nonce. */
+/** Sealed chunks, each followed by its tag, to stand behind the payload's nonce. */
 export async function* sealPayload(key: Uint8Array, plaintext: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   for await (const { chunk, counter, isLast } of counted(regroup(plaintext, CHUNK_BYTES))) {
     const cipher = createCipheriv('chacha20-poly1305', key, chunkNonce(counter, isLast), { authTagLength: TAG_BYTES })
-    yield Buffer.concat([cipher.update(chunk), cipher.final(), cipher.getAuthTag()])
+    yield cipher.update(chunk)
+    cipher.final()
+    yield cipher.getAuthTag()
   }
 }
 

@@ -9,20 +9,32 @@ export function u32(value: number): Uint8Array {
 
 export const equalBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
 
-/** The stream again in pieces of exactly `size` bytes; only the last may be shorter, and none is empty. Each piece is a copy of its own. */
+/** Memory that nobody has cleared; the caller fills all of it. */
+export const unclearedBytes = (size: number): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(Buffer.allocUnsafeSlow(size).buffer as ArrayBuffer)
+
+/**
+ * The stream again in pieces of exactly `size` bytes; only the last may be shorter, and none is empty. A piece that lies whole in one chunk
+ * is a view on it: a source must not use a chunk's memory again.
+ */
 export async function* regroup(source: AsyncIterable<Uint8Array>, size: number): AsyncGenerator<Uint8Array> {
-  let piece = new Uint8Array(size)
+  let piece: Uint8Array = new Uint8Array(0)
   let used = 0
   for await (const chunk of source) {
     let at = 0
     while (at < chunk.length) {
+      if (used === 0 && chunk.length - at >= size) {
+        yield chunk.subarray(at, at + size)
+        at += size
+        continue
+      }
+      if (used === 0) piece = unclearedBytes(size)
       const count = Math.min(size - used, chunk.length - at)
       piece.set(chunk.subarray(at, at + count), used)
       used += count
       at += count
       if (used === size) {
         yield piece
-        piece = new Uint8Array(size)
         used = 0
       }
     }

@@ -18,12 +18,14 @@ import {
   encodeDepositRequest,
 } from './frames.ts'
 import { replicaHolders } from './holders.ts'
-import { institutionOf, type LedgerView, type RecordFacts } from './ledger-view.ts'
-import { packLeaves } from './pieces.ts'
+import { type InstitutionFacts, institutionOf, type LedgerView, type RecordFacts } from './ledger-view.ts'
+import { packLeaves, readAhead } from './pieces.ts'
 import type { ItemName, Vault, VaultEntry } from './vault.ts'
 
 /** Boxes under way at a time. */
 const PARALLEL_MAX = 16
+/** Ciphertext under way: each takes a few MiB of memory. */
+const COPIES_AT_A_TIME = 2
 /** A validator may wait for the block first (deposit-receiver.ts). */
 const ANSWER_IDLE_MS = 20_000
 
@@ -122,11 +124,13 @@ export class Depositor {
     if (held === null) return 0
     const holders = replicaHolders(entry, ledger)
     let stored = 0
-    for (const holder of holders) {
+    const send = async (holder: InstitutionFacts): Promise<void> => {
       const answer = await this.#ask(holder.peerId, cipherFrames(vault, held), signal)
       if (answer?.type === 'stored') stored++
       else log.info('replica-missing', { record, holder: holder.id, reason: reasonOf(answer) })
     }
+    for (let at = 0; at < holders.length; at += COPIES_AT_A_TIME)
+      await Promise.all(holders.slice(at, at + COPIES_AT_A_TIME).map(send))
     if (stored === holders.length) await vault.removeItem(record, 'copies')
     await this.#note(record)
     return stored
@@ -236,7 +240,7 @@ const isUnfinished = (items: readonly ItemName[]): boolean => items.includes('de
 async function* cipherFrames(vault: Vault, held: VaultEntry): AsyncGenerator<Uint8Array> {
   yield encodeDepositRequest({ type: 'cipher', record: held.record })
   yield packLeaves(held.leaves)
-  for (let index = 0; index < held.leaves.length; index++) yield await vault.piece(held.record, index)
+  yield* readAhead(index => vault.piece(held.record, index), 0, held.leaves.length)
 }
 
 async function* touching(

@@ -8,7 +8,7 @@ import type { Clock, Log } from '../ports.ts'
 import { decodePiecesRequest, encodePiecesAnswer, type PiecesRequest } from './frames.ts'
 import { isHolder } from './holders.ts'
 import { type InstitutionFacts, institutionOfPeer, type LedgerView } from './ledger-view.ts'
-import { packLeaves } from './pieces.ts'
+import { packLeaves, readAhead } from './pieces.ts'
 import type { Vault, VaultEntry } from './vault.ts'
 
 export type PieceServerOptions = {
@@ -38,8 +38,7 @@ export class PieceServer {
       }
       yield encodePiecesAnswer({ type: 'pieces' })
       yield packLeaves(held.leaves)
-      for (let index = asked.from; index < Math.min(asked.to, held.leaves.length); index++)
-        yield await this.#piece(held, index)
+      yield* readAhead(index => this.#piece(held, index), asked.from, Math.min(asked.to, held.leaves.length))
       return
     }
   }

@@ -9,7 +9,7 @@ import { idleSignal } from './deadline.ts'
 import { decodePiecesAnswer, encodePiecesRequest } from './frames.ts'
 import { holdersOf } from './holders.ts'
 import type { LedgerView, RecordFacts } from './ledger-view.ts'
-import { isPiece, pieceCount, unpackLeaves } from './pieces.ts'
+import { isPiece, pieceCount, readAhead, unpackLeaves } from './pieces.ts'
 import type { Vault } from './vault.ts'
 
 /** A holder that sends no piece for so long is left for another. */
@@ -103,8 +103,7 @@ async function* ownPieces(
   try {
     const held = await vault.entry(entry.record)
     if (held === null || held.cipherRoot !== entry.cipherRoot) return
-    while (progress.next < endOf(wanted)) {
-      const piece = await vault.piece(entry.record, progress.next)
+    for await (const piece of readAhead(index => vault.piece(entry.record, index), progress.next, endOf(wanted))) {
       progress.next++
       yield piece
     }

@@ -23,6 +23,27 @@ export const pieceLength = (cipherSize: number, index: number): number =>
 
 export const cutPieces = (source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> => regroup(source, PIECE_BYTES)
 
+/** Pieces `from` … `to`-1, the next one read while the one before is used. */
+export async function* readAhead(
+  read: (index: number) => Promise<Uint8Array>,
+  from: number,
+  to: number,
+): AsyncGenerator<Uint8Array> {
+  const begin = (index: number): Promise<Uint8Array> | null => {
+    if (index >= to) return null
+    const piece = read(index)
+    // A reader may leave before it is its turn.
+    piece.catch(() => undefined)
+    return piece
+  }
+  let next = begin(from)
+  for (let index = from; next !== null; index++) {
+    const piece = await next
+    next = begin(index + 1)
+    yield piece
+  }
+}
+
 export const pieceLeaf = (piece: Uint8Array): Uint8Array => leafHash(piece)
 
 export const cipherRootOf = (leaves: readonly Uint8Array[]): Digest => toHex(rootOfLeafHashes(leaves)) as Digest
