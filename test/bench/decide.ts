@@ -6,7 +6,8 @@ import { DEFAULT_RELATIONS } from '../../src/access/defaults.ts'
 import { compilePolicy, type Policy } from '../../src/access/policy.ts'
 import { compileRelations } from '../../src/access/relations.ts'
 import type { Identifier, RecordId, RequestId, Timestamp } from '../../src/model/ids.ts'
-import type { Grantee, Scope } from '../../src/model/operations.ts'
+import type { Grantee, PolicySet, Scope } from '../../src/model/operations.ts'
+import { accessRequest, idNamed, makeClinic, policySet } from '../ledger/world.ts'
 
 const budgetMs = Number(process.argv[2] ?? 500)
 const id = (i: number): Identifier => i.toString(16).padStart(32, '0') as Identifier
@@ -61,14 +62,54 @@ for (const count of [10, 100, 1000]) {
   })
   let done = 0
   let grants = 0
-  const begin = process.hrtime.bigint()
-  while (Number(process.hrtime.bigint() - begin) < budgetMs * 1e6)
+  // CPU time: what else runs on the machine is not the question.
+  const begin = process.cpuUsage()
+  const spentMs = (): number => {
+    const { user, system } = process.cpuUsage(begin)
+    return (user + system) / 1000
+  }
+  while (spentMs() < budgetMs)
     for (const question of questions) {
       done += 1
       if (decide(question).type === 'grant') grants += 1
     }
-  const seconds = Number(process.hrtime.bigint() - begin) / 1e9
+  const seconds = spentMs() / 1000
   console.log(
     `node ${process.version}; ${count} policies: ${Math.round(done / seconds)} decisions/s, ${(grants / done).toFixed(3)} granted`,
   )
+}
+
+// The same inside block execution: look-ups in the state, the decision, its entry, the grant. One request a block, CPU time.
+const median = (sorted: readonly number[]): number => sorted[sorted.length >> 1] as number
+for (const count of [10, 100, 1000]) {
+  const world = makeClinic()
+  for (let from = 0; from < count; from += 100)
+    world.executeAll(
+      Array.from({ length: Math.min(100, count - from) }, (_, i) =>
+        world.request('patient', policySet('patient', { ...plain(from + i), timestamp: (from + i + 1) as Timestamp })),
+      ),
+    )
+  const costs: number[] = []
+  for (let i = 0; i < 2_200; i++) {
+    world.nowMs += 1
+    const block = world.block([world.request('doctor', accessRequest())])
+    const begin = process.cpuUsage()
+    const { outcomes } = world.ledger.execute(block)
+    const { user, system } = process.cpuUsage(begin)
+    const took = user + system
+    if (outcomes[0]?.type !== 'granted') throw new Error(`not granted: ${JSON.stringify(outcomes[0])}`)
+    if (i >= 200) costs.push(took)
+  }
+  costs.sort((a, b) => a - b)
+  const p99 = costs[Math.floor(costs.length * 0.99)] as number
+  console.log(
+    `in a block, ${count} policies: ${world.views.policiesOf(idNamed('patient')).length} of them in force: median ${median(costs)} µs, p99 ${p99} µs, head ${world.ledger.stateRoot().slice(0, 16)}`,
+  )
+}
+
+/** Each under a key of its own; the first is the one that decides. */
+function plain(i: number): Partial<PolicySet> {
+  if (i === 0) return {}
+  if (i % 2 === 0) return { scope: { type: 'kind', kind: `kind-${i}` } }
+  return { grantee: { type: 'role', role: `role-${i}` } }
 }
