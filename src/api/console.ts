@@ -29,10 +29,13 @@ export async function startConsole(options: {
   readonly log: Log
 }): Promise<Console> {
   const asset = (name: string): Promise<Buffer> => readFile(new URL(`./console/${name}`, import.meta.url))
-  const [page, script, style] = await Promise.all(['console.html', 'console.js', 'console.css'].map(asset))
+  const [page, script, words, style] = await Promise.all(
+    ['console.html', 'console.js', 'words.js', 'console.css'].map(asset),
+  )
   const files = new Map([
     ['/', { type: 'text/html; charset=utf-8', body: page }],
     ['/console.js', { type: 'text/javascript; charset=utf-8', body: script }],
+    ['/words.js', { type: 'text/javascript; charset=utf-8', body: words }],
     ['/console.css', { type: 'text/css; charset=utf-8', body: style }],
   ])
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {

@@ -1,6 +1,7 @@
 // The console page: nobody's data, nothing for other sites, nothing to change.
 
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { type TestContext, test } from 'node:test'
 import { startConsole } from '../../src/api/console.ts'
@@ -84,4 +85,26 @@ test('the page runs no script but its own, and shows heights and kinds but no pe
   )
   for (const secret of [idNamed('patient'), recordNamed('x-ray'), idNamed('ca-north')])
     assert.ok(!body.includes(secret))
+})
+
+test('the page speaks English and Chinese, and no word is missing in either', async () => {
+  const { WORDS, languageOf } = (await import(new URL('../../src/api/console/words.js', import.meta.url).href)) as {
+    WORDS: Record<string, readonly [string, string]>
+    languageOf(hash: string, browser: string): number
+  }
+  const folder = new URL('../../src/api/console/', import.meta.url)
+  const used = ['console.html', 'console.js']
+    .map(name => readFileSync(new URL(name, folder), 'utf8'))
+    .flatMap(text => [...text.matchAll(/data-word="(\w+)"|say\('(\w+)'\)|\['(\w+)', view/g)])
+    .map(match => match[1] ?? match[2] ?? match[3] ?? '')
+  assert.ok(used.length > 20)
+  for (const key of used) assert.ok(key in WORDS, key)
+  for (const [key, [english, chinese]] of Object.entries(WORDS)) {
+    assert.ok(english.length > 0 && chinese.length > 0, key)
+    if (key !== 'other') assert.match(chinese, /[\u4e00-\u9fff]/, key)
+  }
+  assert.deepEqual(
+    [languageOf('#zh', 'en'), languageOf('', 'zh-CN'), languageOf('#en', 'zh'), languageOf('', 'de')],
+    [1, 1, 0, 0],
+  )
 })
