@@ -191,6 +191,7 @@ export class SimPeer {
         return this.#queueWrite()
       case 'broadcast':
         return this.#afterWrites(() => {
+          if (this.#isPointless(effect.message)) return
           host.sendToAll(this, effect.message)
           this.receive(effect.message)
         })
@@ -240,6 +241,11 @@ export class SimPeer {
     this.disk.write({ type: 'block', block, certificate })
     this.#queueWrite()
     this.#begin(false)
+  }
+
+  /** R4, as in src/driver.ts: after deciding, no more BLOCK-IDs. */
+  #isPointless(message: ConsensusMessage): boolean {
+    return message.type === 'BLOCK-ID' && message.height < this.height
   }
 
   #tellPending(): void {

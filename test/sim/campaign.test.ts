@@ -1,0 +1,57 @@
+// The short form of the campaign (`node test/sim/run.ts` is the long one): the same seeds each time, and some that come from the commit,
+// so that every commit tries others. A failing seed prints the line that replays it.
+
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { test } from 'node:test'
+import { World } from './world.ts'
+
+const BLOCKS = 3
+
+function campaign(n: number, from: number, count: number): void {
+  for (let seed = from; seed < from + count; seed++) {
+    const { violation } = new World({ seed, n, blocks: BLOCKS }).run()
+    assert.equal(
+      violation,
+      null,
+      `${violation}; node test/sim/run.ts --n ${n} --blocks ${BLOCKS} --seed ${seed} --trace`,
+    )
+  }
+}
+
+/** Null outside of a repository. */
+function seedOfCommit(): number | null {
+  try {
+    const hash = execFileSync('git', ['rev-parse', 'HEAD'], {
+      cwd: import.meta.dirname,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    return Number.parseInt(hash.toString().slice(0, 10), 16)
+  } catch {
+    return null
+  }
+}
+
+for (const { n, count } of [
+  { n: 4, count: 800 },
+  { n: 6, count: 300 },
+  { n: 7, count: 200 },
+  { n: 10, count: 80 },
+]) {
+  test(`n=${n}: liars, crashes and a hostile network break nothing, seeds 1 to ${count}`, () => campaign(n, 1, count))
+  test(`n=${n}: nor with the seeds of this commit`, t => {
+    const seed = seedOfCommit()
+    if (seed === null) return t.skip('no commit to take a seed from')
+    campaign(n, seed, count / 2)
+  })
+}
+
+test('the same seed gives the same run', () => {
+  const trace = (): string[] => {
+    const lines: string[] = []
+    new World({ seed: 7, n: 4, blocks: BLOCKS, trace: line => lines.push(line) }).run()
+    return lines
+  }
+  assert.deepEqual(trace(), trace())
+  assert.ok(trace().length > 100)
+})
