@@ -8,7 +8,7 @@ import { chmod, copyFile, mkdir, readdir, rm, stat, writeFile } from 'node:fs/pr
 import { dirname, join, relative } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 
-import { homePaths, loadConfig, type PeerConfig, type Settings } from './config.ts'
+import { homePaths, isDatabase, loadConfig, type PeerConfig, type Settings } from './config.ts'
 import { buildDirectory, printJson } from './home-setup.ts'
 import { EmrmError } from './model/errors.ts'
 import { isHexadecimal } from './model/ids.ts'
@@ -135,11 +135,11 @@ async function copyHashed(from: string, to: string, path: string): Promise<Entry
   return { path, size: (await stat(to)).size, sha256: hash.digest('hex') }
 }
 
-/** Where data and vault lay before is the old machine's matter. */
+/** Where data and vault lay before is the old machine's matter; a database has its own address, and its own backup. */
 async function rewriteSettings(file: string): Promise<void> {
-  const { data: _, vault: __, ...settings } = (await readJsonFile(file)) as Settings
+  const { data: _, vault, ...settings } = (await readJsonFile(file)) as Settings
   await rm(file)
-  await writeFile(file, printJson(settings))
+  await writeFile(file, printJson(isDatabase(vault) ? { ...settings, vault } : settings))
 }
 
 function parseManifest(json: unknown): Manifest {

@@ -40,7 +40,7 @@ export type Settings = {
   readonly logLevel?: LogLevel
   /** Also find peers of the private network by multicast DNS on this network segment. */
   readonly mdns?: boolean
-  /** Directories, relative to the home unless absolute. */
+  /** Directories, relative to the home unless absolute; the vault may also be a database, postgres://host/name. */
   readonly data?: string
   readonly vault?: string
   /** This hospital's own rules (enforcer), stricter than the contract; none when absent. */
@@ -75,6 +75,8 @@ export type PeerConfig = {
   readonly mdns: boolean
   readonly dataDir: string
   readonly vaultDir: string
+  /** Of a database; then the folder is not used. */
+  readonly vaultUrl: string | null
   readonly rulesFile: string | null
 }
 
@@ -123,7 +125,8 @@ export async function loadConfig(
     logLevel: readLogLevel(env['EMRM_LOG_LEVEL']) ?? settings.logLevel ?? 'info',
     mdns: settings.mdns ?? false,
     dataDir: inHome(settings.data ?? 'data'),
-    vaultDir: inHome(settings.vault ?? 'vault'),
+    vaultDir: inHome(isDatabase(settings.vault) ? 'vault' : (settings.vault ?? 'vault')),
+    vaultUrl: isDatabase(settings.vault) ? settings.vault : null,
     rulesFile: settings.rules === undefined ? null : inHome(settings.rules),
   }
 }
@@ -187,9 +190,22 @@ export function parseSettings(json: unknown, file: string): Settings {
     logLevel: given('logLevel', (value, where) => readOneOf(value, where, LOG_LEVELS)),
     mdns: given('mdns', readFlag),
     data: given('data', readText),
-    vault: given('vault', readText),
+    vault: given('vault', readVault),
     rules: given('rules', readText),
   })
+}
+
+export const isDatabase = (vault: string | undefined): vault is string => /^postgres(ql)?:\/\//.test(vault ?? '')
+
+function readVault(value: unknown, where: string): string {
+  const vault = readText(value, where)
+  if (!isDatabase(vault)) return vault
+  const url = URL.canParse(vault) ? new URL(vault) : null
+  if (url === null || url.pathname.length < 2)
+    throw refuse(where, 'must name a database, as in postgres://host:5432/emrm')
+  if (url.username !== '' || url.password !== '' || url.searchParams.has('password'))
+    throw refuse(where, 'must hold no user and no password; set PGUSER and PGPASSWORD for the peer instead')
+  return vault
 }
 
 function readApi(value: unknown, where: string): { readonly host?: string; readonly port?: number } {

@@ -3,8 +3,8 @@
 
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { openFileVault } from './adapters/file-vault.ts'
 import { openLevelStorage } from './adapters/level-storage.ts'
+import { openVault } from './adapters/open-vault.ts'
 import type { PeerConfig } from './config.ts'
 import { type VerifyProgress, type VerifyReport, verifyHome } from './verify-home.ts'
 import { genesisCommittee } from './wire/codec.ts'
@@ -15,10 +15,14 @@ export async function verifyOffline(config: PeerConfig, onProgress: VerifyProgre
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
   const storage = await openLevelStorage(join(config.dataDir, 'chain'))
   try {
-    const vault = await openFileVault(config.vaultDir)
+    const { vault, close } = await openVault(config)
     const chain = { genesis, chainId, committee: genesisCommittee(genesis) }
     // Who we are stands in a key that is locked: damage is found, what is missing is not.
-    return await verifyHome({ storage, vault, ...chain, self: null, nowMs: Date.now(), onProgress })
+    try {
+      return await verifyHome({ storage, vault, ...chain, self: null, nowMs: Date.now(), onProgress })
+    } finally {
+      await close()
+    }
   } finally {
     await storage.close()
   }

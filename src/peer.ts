@@ -4,10 +4,10 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openCedar } from './adapters/cedar-engine.ts'
-import { openFileVault } from './adapters/file-vault.ts'
 import { openLevelStorage } from './adapters/level-storage.ts'
 import { makeLibp2pNetwork } from './adapters/libp2p-network.ts'
 import { makeLog, systemClock } from './adapters/node-system.ts'
+import { openVault } from './adapters/open-vault.ts'
 import { openSignGuard, saveSignGuard } from './adapters/sign-guard.ts'
 import type { PeerHandle, PeerStatus, TransactionView } from './api/peer-handle.ts'
 import type { PeerConfig, PeerKeys } from './config.ts'
@@ -127,7 +127,8 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       return submit(makeRequest({ network: chainId, operation, timestamp, scheme: 1, publicKey, sign }).bytes)
     }
 
-    const vault = await openFileVault(config.vaultDir)
+    const { vault, close: closeVault } = await openVault(config)
+    closing.push(closeVault)
     const desk = await openRecordDesk({
       config,
       keys,

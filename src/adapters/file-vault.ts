@@ -5,17 +5,8 @@
 import { type FileHandle, mkdir, open, rename, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EmrmError } from '../model/errors.ts'
-import { fromHex, sha256, toHex } from '../model/hash.ts'
 import { type Digest, isHexadecimal, type RecordId } from '../model/ids.ts'
-import {
-  cipherRootOf,
-  isPiece,
-  PIECE_BYTES,
-  packLeaves,
-  pieceCorrupt,
-  pieceLength,
-  unpackLeaves,
-} from '../records/pieces.ts'
+import { cipherRootOf, isPiece, PIECE_BYTES, pieceCorrupt, pieceLength } from '../records/pieces.ts'
 import { ITEM_BYTES_MAX, type ItemName, isItemName, type Vault, type VaultEntry } from '../records/vault.ts'
 import {
   checkedPieces,
@@ -38,9 +29,8 @@ import {
   writeAtomically,
   writeThrough,
 } from './durable-file.ts'
+import { decodeIndex, digested, encodeIndex, undigested } from './vault-index.ts'
 
-const INDEX_MAGIC = Buffer.from('emrm-vault-1\n')
-const DIGEST_BYTES = 32
 /** Indexes kept in memory, so that serving a piece does not read and hash the list again: 1 MiB at most for each record of 32 GiB. */
 const ENTRIES_CACHED_MAX = 64
 
@@ -180,33 +170,6 @@ function checkedItem(item: ItemName): ItemName {
 
 const holdsAnything = async (folder: string): Promise<boolean> =>
   (await namesIn(folder)).some(name => name === 'index' || isItemName(name))
-
-/** Small files carry the digest of their bytes before them. */
-const digested = (bytes: Uint8Array): Uint8Array => Buffer.concat([sha256(bytes), bytes])
-
-function undigested(stored: Buffer): Buffer | null {
-  if (stored.length < DIGEST_BYTES) return null
-  const bytes = stored.subarray(DIGEST_BYTES)
-  return stored.subarray(0, DIGEST_BYTES).equals(sha256(bytes)) ? bytes : null
-}
-
-function encodeIndex(entry: VaultEntry): Uint8Array {
-  const size = Buffer.alloc(8)
-  size.writeBigUInt64BE(BigInt(entry.cipherSize))
-  return digested(Buffer.concat([INDEX_MAGIC, size, fromHex(entry.cipherRoot), packLeaves(entry.leaves)]))
-}
-
-function decodeIndex(record: RecordId, stored: Buffer): VaultEntry {
-  const bytes = undigested(stored)
-  if (bytes === null) throw pieceCorrupt(record, 0)
-  const at = INDEX_MAGIC.length
-  if (bytes.length < at + 8 + DIGEST_BYTES || !bytes.subarray(0, at).equals(INDEX_MAGIC)) throw pieceCorrupt(record, 0)
-  const cipherSize = Number(bytes.readBigUInt64BE(at))
-  const cipherRoot = toHex(bytes.subarray(at + 8, at + 8 + DIGEST_BYTES)) as Digest
-  const leaves = unpackLeaves(bytes.subarray(at + 8 + DIGEST_BYTES), { record, cipherRoot, cipherSize })
-  if (leaves === null) throw pieceCorrupt(record, 0)
-  return { record, cipherRoot, cipherSize, leaves }
-}
 
 function remember(cache: Map<RecordId, VaultEntry>, entry: VaultEntry): void {
   cache.delete(entry.record)

@@ -107,6 +107,19 @@ test("a swarm key is read back from go-libp2p's text form, whatever its line end
   )
 })
 
+test('a vault may be a database, without a password in the file', () => {
+  const vaultOf = (vault: string): string | undefined => parseSettings({ name: 'h', basePort: 9700, vault }, 'c').vault
+  for (const vault of ['postgres://db.example:5432/emrm', 'postgresql:///emrm', 'vault', '/srv/vault'])
+    assert.equal(vaultOf(vault), vault)
+  for (const vault of [
+    'postgres://u:p@db/emrm',
+    'postgres://u@db/emrm',
+    'postgres://db/emrm?password=p',
+    'postgres://db',
+  ])
+    assert.equal(refusal(() => vaultOf(vault)).code, 'config-invalid', vault)
+})
+
 test('peers.example.json at the top level is a peers file that a peer reads', async () => {
   const file = new URL('../../peers.example.json', import.meta.url)
   const peers = parsePeers(JSON.parse(await readFile(file, 'utf8')), 'peers.example.json')

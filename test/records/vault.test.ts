@@ -1,4 +1,5 @@
-// One suite for every vault: memory and files. Then what only files can suffer: rot, cuts and crashes.
+// One suite for every vault: memory, files and PostgreSQL (a real server, where one is installed). Then what only files and databases can
+// suffer: rot, cuts and crashes.
 
 import assert from 'node:assert/strict'
 import { mkdir, mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
@@ -7,11 +8,13 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { openFileVault } from '../../src/adapters/file-vault.ts'
 import { makeMemoryVault } from '../../src/adapters/memory-vault.ts'
+import { openPostgresVault, type PostgresVault } from '../../src/adapters/postgres-vault.ts'
 import { EmrmError } from '../../src/model/errors.ts'
 import type { Digest, RecordId } from '../../src/model/ids.ts'
 import { merkleRoot } from '../../src/model/merkle.ts'
 import { PIECE_BYTES } from '../../src/records/pieces.ts'
 import type { ItemName, Vault } from '../../src/records/vault.ts'
+import { postgresBinaries, startPostgres } from '../contract/postgres-server.ts'
 import { chunked, coded, fill, newRecordId } from './support.ts'
 
 const folders: string[] = []
@@ -24,9 +27,24 @@ after(async () => {
   for (const folder of folders) await rm(folder, { recursive: true, force: true })
 })
 
+const binaries = postgresBinaries()
+const postgres = binaries === null ? null : await startPostgres(binaries)
+const databases: PostgresVault[] = []
+const openDatabase = async (url: string): Promise<PostgresVault> => {
+  const vault = await openPostgresVault(url)
+  databases.push(vault)
+  return vault
+}
+after(async () => {
+  for (const vault of databases) await vault.close()
+  await postgres?.stop()
+})
+if (postgres === null) test('postgres', t => t.skip('no PostgreSQL server is installed under /usr/lib/postgresql'))
+
 const makers: Record<string, () => Promise<Vault>> = {
   memory: async () => makeMemoryVault(),
   files: async () => openFileVault(await newFolder()),
+  ...(postgres === null ? {} : { postgres: async () => openDatabase(await postgres.newDatabase()) }),
 }
 
 const SIZE = 2 * PIECE_BYTES + 12_345
@@ -133,6 +151,30 @@ for (const [name, make] of Object.entries(makers)) {
     assert.deepEqual(await vault.list(), [])
   })
 
+  test(`${name}: a piece is mended with that piece and nothing else`, async () => {
+    const vault = await make()
+    const record = newRecordId()
+    await vault.put(record, chunked(bytes, 70_000))
+    await assert.rejects(vault.mendPiece(record, 0, pieceOf(1)), coded('piece-corrupt'))
+    await assert.rejects(vault.mendPiece(record, 2, pieceOf(2).subarray(1)), coded('piece-corrupt'))
+    await assert.rejects(vault.mendPiece(record, 3, new Uint8Array(0)), coded('record-not-held'))
+    await assert.rejects(vault.mendPiece(newRecordId(), 0, pieceOf(0)), coded('record-not-held'))
+    await vault.mendPiece(record, 1, pieceOf(1))
+    assert.deepEqual(await vault.verify(record), [])
+  })
+
+  test(`${name}: the ciphertext goes alone, and its items stay`, async () => {
+    const vault = await make()
+    const record = newRecordId()
+    const entry = await vault.put(record, chunked(bytes, 70_000))
+    await vault.putItem(record, 'share', fill(100))
+    await vault.removeCipher(record)
+    await vault.removeCipher(record)
+    assert.equal(await vault.entry(record), null)
+    assert.deepEqual(await vault.items(record), ['share'])
+    assert.deepEqual(await vault.putKnown(entry, entry.leaves, chunked(bytes, 50_000)), entry)
+  })
+
   test(`${name}: a removed record is gone with its items, and may be put again`, async () => {
     const vault = await make()
     const record = newRecordId()
@@ -144,6 +186,54 @@ for (const [name, make] of Object.entries(makers)) {
       [null, null, []],
     )
     await vault.put(record, chunked(fill(5), 5))
+  })
+}
+
+if (postgres !== null) {
+  test('postgres: what rots in the database is named, is not given out, and is mended', async () => {
+    const url = await postgres.newDatabase()
+    const vault = await openDatabase(url)
+    const record = newRecordId()
+    await vault.put(record, chunked(bytes, 70_000))
+    await vault.putItem(record, 'share', fill(100))
+    await postgres.run(url, 'update emrm_piece set bytes = $1 where piece = 1', [Buffer.from(fill(10))])
+    await postgres.run(url, 'delete from emrm_piece where piece = 2')
+    await postgres.run(url, 'update emrm_item set bytes = $1', [Buffer.from(fill(40))])
+    await assert.rejects(vault.piece(record, 1), coded('piece-corrupt'))
+    await assert.rejects(vault.item(record, 'share'), coded('share-corrupt'))
+    assert.deepEqual(await vault.verify(record), [
+      { type: 'piece', record, piece: 1 },
+      { type: 'piece', record, piece: 2 },
+      { type: 'item', record, item: 'share' },
+    ])
+    for (const piece of [1, 2]) await vault.mendPiece(record, piece, pieceOf(piece))
+    assert.deepEqual(await vault.verify(record), [{ type: 'item', record, item: 'share' }])
+    await postgres.run(url, 'update emrm_cipher set index = $1', [Buffer.from(fill(200))])
+    assert.deepEqual((await vault.verify(record))[0], { type: 'leaves', record })
+  })
+
+  test('postgres: an upload that a crash cut off is never visible and goes with the next start', async () => {
+    const url = await postgres.newDatabase()
+    const first = await openDatabase(url)
+    const record = newRecordId()
+    await first.put(record, chunked(bytes, 70_000))
+    await postgres.run(url, 'insert into emrm_piece values ($1, 0, $2)', ['crashed', Buffer.from(fill(10))])
+    const again = await openDatabase(url)
+    assert.deepEqual(await again.list(), [record])
+    assert.deepEqual(await again.verify(record), [])
+    await postgres.run(
+      url,
+      "do $$ begin if exists (select from emrm_piece where upload = 'crashed') then raise 'left'; end if; end $$",
+    )
+  })
+
+  test('postgres: a database that is not there is said so, without the password', async () => {
+    const url = (await postgres.newDatabase()).replace(/vault_\d+$/, 'nowhere')
+    await assert.rejects(openPostgresVault(url), (error: unknown) => {
+      assert.equal(coded('vault-unusable')(error), true)
+      assert.doesNotMatch(String(error), new RegExp(process.env['PGPASSWORD'] as string))
+      return true
+    })
   })
 }
 
