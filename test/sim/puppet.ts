@@ -134,7 +134,9 @@ export class Puppet {
       (a, b) => (a === null || b.view < a.view ? b : a),
       null,
     )
-    const some = this.#hides ? oldest : random.pick([...certificates, null])
+    const invented =
+      random.chance(0.05) && ids.length > 0 ? this.#inventCertificate(height, view, random.pick(ids)) : null
+    const some = invented ?? (this.#hides ? oldest : random.pick([...certificates, null]))
     const highCertificate = random.chance(this.#hides && view === 1 ? 0.9 : 0.3) ? null : some
     return this.#pen({
       type: 'VIEW-CHANGE',
@@ -153,7 +155,7 @@ export class Puppet {
       const [view, id] = key.split(' ') as [string, BlockId]
       const needed = this.#world.committee.quorum.commitCertificate - (this.#world.random.chance(0.1) ? 1 : 0)
       if (signatures.length < needed) continue
-      const commits = signatures.slice(0, needed).sort((a, b) => a.sender - b.sender)
+      const commits = signatures.slice(0, needed).sort(bySender)
       found.push({ height, view: Number(view) as View, id, commits })
     }
     return found
@@ -222,18 +224,18 @@ export class Puppet {
   /** A random choice of n-f, own lies among them; now and then one of another view, or one short. */
   #justification(height: Height, view: View): ViewChange[] | null {
     const { random, committee } = this.#world
-    const bySender = new Map<number, ViewChange>()
+    const latest = new Map<number, ViewChange>()
     for (const message of random.shuffle(this.#heard)) {
       if (message.type !== 'VIEW-CHANGE' || message.height !== height || message.sender === this.#self) continue
       if (message.view !== view && !random.chance(0.02)) continue
-      bySender.set(message.sender, message)
+      latest.set(message.sender, message)
     }
-    const others = random.shuffle([...bySender.values()])
+    const others = random.shuffle([...latest.values()])
     const count = committee.quorum.viewChange - (random.chance(0.1) ? 1 : 0)
     const own = random.chance(0.9) ? [this.#viewChange(height, view)] : []
     const chosen = [...own, ...others].slice(0, count)
     if (chosen.length < count) return null
-    return chosen.sort((a, b) => a.sender - b.sender)
+    return chosen.sort(bySender)
   }
 
   /** A decision that never was: too few votes, or one vote many times. */
@@ -250,13 +252,26 @@ export class Puppet {
       (message): message is Commit =>
         message.type === type && message.height === height && message.id === block.id && message.view === view,
     )
-    const votes = random.chance(0.5)
-      ? new Array<Signed>(committee.quorum.n).fill(own)
-      : [...new Map([own, ...others.map(signedOf)].map(vote => [vote.sender, vote])).values()].sort(
-          (a, b) => a.sender - b.sender,
-        )
+    const votes = random.pick([
+      () => new Array<Signed>(committee.quorum.n).fill(own),
+      () => this.#inventVotes(committee.quorum.n),
+      () => [...new Map([own, ...others.map(signedOf)].map(vote => [vote.sender, vote])).values()].sort(bySender),
+    ])()
     const certificate: DecideCertificate = { path, height, view, id: block.id, votes }
     this.#tell({ type: 'DECIDED', block, certificate }, this.#someone())
+  }
+
+  /** Right in number and in order, signed by nobody. */
+  #inventVotes(count: number): Signed[] {
+    return Array.from({ length: count }, (_, sender) => ({
+      sender: sender as ValidatorIndex,
+      signature: new Uint8Array(64).fill(1 + this.#self),
+    }))
+  }
+
+  #inventCertificate(height: Height, below: View, id: BlockId): CommitCertificate {
+    const view = this.#world.random.between(0, below - 1) as View
+    return { height, view, id, commits: this.#inventVotes(this.#world.committee.quorum.commitCertificate) }
   }
 
   /** Walks up the views, to fill the memory of others (§1.9). */
@@ -283,4 +298,5 @@ export class Puppet {
   }
 }
 
+const bySender = (a: Signed, b: Signed): number => a.sender - b.sender
 const signedOf = ({ sender, signature }: Signed): Signed => ({ sender, signature })

@@ -21,6 +21,8 @@ export type WorldOptions = {
   readonly n: number
   readonly blocks: number
   readonly makeReplica?: MakeReplica
+  /** Nobody checks a signature: what the checkers must notice. */
+  readonly trusting?: boolean
   /** Gets a line for each message that arrives. */
   readonly trace?: (line: string) => void
 }
@@ -74,7 +76,7 @@ export class World {
     const liars = random.chance(0.15) ? 0 : faults.f
     this.byzantine = new Set(random.shuffle([...Array(options.n).keys()]).slice(0, liars))
     this.checkers = new Checkers(faults, this.byzantine, this.oracle)
-    this.weather = drawWeather(random)
+    this.weather = drawWeather(random, options.blocks)
     const host = this.#host(options.makeReplica ?? (environment => new Replica(environment)))
     for (let index = 0; index < options.n; index++)
       if (!this.byzantine.has(index)) this.#addPeer(host, index as ValidatorIndex, true)
@@ -114,7 +116,7 @@ export class World {
   transmit(from: number, to: SimPeer, message: ConsensusMessage): void {
     for (const delayMs of this.#delays(from, to.node, message.type))
       this.scheduler.after(delayMs, () => {
-        if (!to.alive || !this.oracle.holds(message)) return
+        if (!to.alive || !(this.#options.trusting || this.oracle.holds(message))) return
         this.#options.trace?.(`${this.scheduler.nowMs.toFixed(1)} ${describe(from, to.node, message)}`)
         to.receive(message)
       })
@@ -270,8 +272,9 @@ export class World {
   }
 }
 
-function drawWeather(random: Random): Weather {
-  const gstMs = random.pick([0, 300, 800, 2_000])
+function drawWeather(random: Random, blocks: number): Weather {
+  // A long run has a long storm.
+  const gstMs = random.pick([0, 300, 800, 2_000]) * Math.max(1, blocks / 10)
   const rough = random.chance(0.7)
   return {
     gstMs,
