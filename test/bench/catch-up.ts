@@ -1,0 +1,81 @@
+// A peer that is far behind, as a measurement: two peers that hold a chain on disk serve it over the network in memory to a third with an
+// empty LevelDB, all three in this process, so the figure is below what the third would do alone. Not here: making the chain (chain.ts).
+
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { openLevelStorage } from '../../src/adapters/level-storage.ts'
+import { MemoryHub } from '../../src/adapters/memory-network.ts'
+import { silentLog, systemClock } from '../../src/adapters/node-system.ts'
+import { makeBlockServer } from '../../src/block-server.ts'
+import { makeDriver } from '../../src/driver.ts'
+import { makeLedger } from '../../src/make-ledger.ts'
+import { admittedPeers } from '../../src/membership.ts'
+import { Mempool } from '../../src/mempool.ts'
+import { asHeight, type Height } from '../../src/model/ids.ts'
+import type { Storage } from '../../src/ports.ts'
+import { makeVerifier } from '../../src/wire/verify.ts'
+import { type Cluster, peerIdOf } from '../cluster/cluster.ts'
+import { keyOf } from '../wire/samples.ts'
+
+const SERVERS = 2
+
+export async function catchUpFrom(
+  world: Cluster,
+  directory: string,
+  behind: number,
+): Promise<{
+  readonly blocks: number
+  readonly servers: number
+  readonly blocksPerSecond: number
+  readonly memory: readonly (readonly [height: number, heapMb: number])[]
+}> {
+  const hub = new MemoryHub()
+  const ledger = makeLedger(world)
+  const admitted = admittedPeers(ledger)
+  const source = await openLevelStorage(join(directory, 'chain'))
+  const target = Math.min(behind, await source.head())
+  // As if the chain ended there.
+  const cut: Pick<Storage, 'head' | 'blockAt' | 'heightOf'> = {
+    head: async () => asHeight(target),
+    blockAt: height => source.blockAt(height),
+    heightOf: id => source.heightOf(id),
+  }
+  let asked = 0
+  for (let i = 0; i < SERVERS; i++) {
+    const network = hub.network({ self: peerIdOf(i), admitted })
+    makeBlockServer({ network, storage: cut as Storage, clock: systemClock, drained: async () => {}, tell: () => {} })
+    asked++
+    await network.start()
+  }
+  await mkdir(join(directory, 'late'))
+  const storage = await openLevelStorage(join(directory, 'late'))
+  const network = hub.network({ self: peerIdOf(3), admitted })
+  const memory: [number, number][] = []
+  const { promise: done, resolve, reject } = Promise.withResolvers<void>()
+  const driver = makeDriver({
+    ...{ chainId: world.chainId, ledger, mempool: new Mempool(), storage, network, clock: systemClock, log: silentLog },
+    ...{ signer: keyOf('hospital 3'), headCertificate: null, restored: [], signFrom: 1 as Height },
+    verifier: makeVerifier({ chainId: world.chainId, committeeAt: height => ledger.committeeAt(height) }),
+    onSignFrom: async () => {},
+    pacemaker: { viewTimeoutMs: 60_000, viewTimeoutMaxMs: 60_000, resendMs: 15_000 },
+    onExecuted: block => {
+      const { height } = block.header
+      if (height % 1_000 === 0) {
+        globalThis.gc?.()
+        memory.push([height, process.memoryUsage().heapUsed / 1_048_576])
+      }
+      if (height === target) resolve()
+    },
+    onFatal: reject,
+  })
+  const start = performance.now()
+  await network.start()
+  driver.start()
+  await done
+  const seconds = (performance.now() - start) / 1000
+  await driver.stop()
+  await storage.close()
+  await source.close()
+  await rm(join(directory, 'late'), { recursive: true })
+  return { blocks: target, servers: asked, blocksPerSecond: target / seconds, memory }
+}
