@@ -32,6 +32,7 @@ export type Match = {
   readonly to?: number | readonly number[]
   readonly view?: number
 }
+export type Links = (from: number, to: number, message: ConsensusMessage) => boolean
 type Decided = { readonly block: Block; readonly certificate: DecideCertificate }
 
 export const STAGE_PACEMAKER = { viewTimeoutMs: 100, viewTimeoutMaxMs: 3_200, resendMs: 25 }
@@ -64,6 +65,10 @@ export class Stage {
     /** Answered by nobody, from the beginning. */
     readonly silent?: readonly number[]
     readonly observers?: number
+    /** Liars of which two unmodified processes run under one key; the second gets the next free node number. */
+    readonly twins?: readonly number[]
+    /** Laid over the committee that every replica is given. */
+    readonly committee?: Partial<Committee>
     readonly makeReplica?: MakeReplica
     readonly signFrom?: ReadonlyMap<number, number>
   }) {
@@ -71,7 +76,7 @@ export class Stage {
     const liars = new Set(options.liars ?? [])
     const defaults = defaultFaults(n)
     const faults = { n, f: options.f ?? defaults.f, p: options.p ?? defaults.p }
-    this.committee = makeSimCommittee(n, faults.f, faults.p)
+    this.committee = { ...makeSimCommittee(n, faults.f, faults.p), ...options.committee }
     this.checkers = new Checkers(faults, liars, this.oracle)
     const host = this.#host(options.makeReplica ?? (environment => new Replica(environment)))
     for (let index = 0; index < n; index++) {
@@ -85,6 +90,11 @@ export class Stage {
       const pen = this.oracle.penOf(node as ValidatorIndex)
       this.peers.set(node, new SimPeer(host, { node, self: null, correct: true, pen }))
     }
+    for (const [i, index] of (options.twins ?? []).entries())
+      for (const node of [index, n + i]) {
+        const pen = this.oracle.penOf(index as ValidatorIndex)
+        this.peers.set(node, new SimPeer(host, { node, self: index as ValidatorIndex, correct: false, pen }))
+      }
     for (const peer of this.peers.values()) peer.start()
     this.settle()
   }
@@ -130,12 +140,12 @@ export class Stage {
   }
 
   /** Time passes and messages arrive after 1 ms wherever `links` lets them; the others are lost. */
-  play(ms: number, links: (from: number, to: number) => boolean = () => true, done: () => boolean = () => false): void {
+  play(ms: number, links: Links = () => true, done: () => boolean = () => false): void {
     const untilMs = this.scheduler.nowMs + ms
     while (this.scheduler.nowMs < untilMs && !done()) {
       const flights = this.inFlight
       this.inFlight = []
-      for (const flight of flights) if (links(flight.from, flight.to)) this.#arrive(flight)
+      for (const flight of flights) if (links(flight.from, flight.to, flight.message)) this.#arrive(flight)
       this.pass(1)
     }
   }
@@ -245,14 +255,19 @@ export class Stage {
       fsyncMs: () => 0,
       crashesAt: (peer, point) => this.crashesAt(peer, point),
       sendToAll: (peer, message) => {
-        this.checkers.onSent(message, peer.disk)
+        if (peer.correct) this.checkers.onSent(message, peer.disk)
+        else if (message.type === 'PRE-PREPARE') this.checkers.onPrePrepare(message)
         this.sent.push(message)
         for (const to of this.peers.keys()) if (to !== peer.node) this.inFlight.push({ from: peer.node, to, message })
       },
-      sendTo: (peer, to, message) => this.inFlight.push({ from: peer.node, to, message }),
+      sendTo: (peer, index, message) => {
+        for (const to of this.peers.values())
+          if (to.self === index && to !== peer) this.inFlight.push({ from: peer.node, to: to.node, message })
+      },
       askForBody: (peer, id) => this.#onFetch(peer, id),
       askForBlocks: (peer, from) => this.#onCatchUp(peer, from),
       onDecided: (peer, block, certificate) => {
+        if (!peer.correct) return
         const own = this.decided.get(peer.node) ?? []
         this.checkers.onDecided(
           block,
@@ -261,7 +276,8 @@ export class Stage {
         )
         this.decided.set(peer.node, [...own, { block, certificate }])
       },
-      onFault: (_peer, evidence) => {
+      onFault: (peer, evidence) => {
+        if (!peer.correct) return
         this.checkers.onFault(evidence)
         this.evidence.push(evidence)
       },
