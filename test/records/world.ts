@@ -72,6 +72,8 @@ export type World = {
   readonly liars: Map<string, Liar>
   readonly asked: { readonly to: PeerId; readonly protocol: Protocol }[]
   blockTime: number
+  /** Of all frames, both ways. */
+  bytes: number
   parameters: ChainParameters
   /** All of a deposit but the delivery. */
   add(hospital: Hospital, bytes: Uint8Array, owner?: Identifier): Promise<RecordFacts>
@@ -131,6 +133,7 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
     liars: new Map(),
     asked: [],
     blockTime: START,
+    bytes: 0,
     parameters: {
       shareThreshold: committee.quorum.f + 1,
       stalenessMaxMs: 60_000,
@@ -202,7 +205,10 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
     if (world.away.has(to) || handler === undefined) throw new EmrmError('peer-unreachable', `${to} is away`)
     if (world.silent.has(to)) return void (await abortOf(signal))
     async function* request(): AsyncGenerator<Uint8Array> {
-      yield* frames
+      for await (const frame of frames) {
+        world.bytes += frame.length
+        yield frame
+      }
     }
     const honest = handler(request(), from)
     const answer = (world.liars.get(`${to} ${protocol}`)?.(honest) ?? honest)[Symbol.asyncIterator]()
@@ -210,6 +216,7 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
       for (;;) {
         const next = await Promise.race([answer.next(), abortOf(signal)])
         if (next.done) return
+        world.bytes += next.value.length
         yield next.value
       }
     } catch (error) {
