@@ -1,5 +1,5 @@
 // kill -9 in the middle of a large record, of everyone who takes part: the reader's program, the reader's peer, the custodian's peer, and the
-// peer that takes a record in. What had arrived is not sent again, and nothing unfinished is left lying.
+// peer that takes a record in. What had arrived is not sent again, and nothing unfinished is left lying. And who may keep what arrived.
 
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -110,6 +110,32 @@ test('a peer that is killed while it takes a record in cleans up when it starts 
   assert.deepEqual(temporaries(), [])
   const verified = await emrm(['verify', '--home', custodian().home, '--json'])
   assert.equal(verified.code, 0, verified.stderr)
+})
+
+test('a grant to share lets the reader’s hospital keep a copy, for as long as the policy stands', async () => {
+  const cipher = (peer: SwarmPeer): string => join(peer.home, 'vault', record.slice(0, 2), record, 'cipher')
+  assert.equal(exists(cipher(reader)), false)
+  const rights = ['--right', 'read', '--right', 'share']
+  const { policy } = await permit(patient, ['--grantee', 'role:attending', '--purpose', 'TREAT', ...rights])
+  const ran = await request(doctor, record, 'attending', 'TREAT', outFile(swarm), ['--right', 'share'])
+  assert.equal(ran.code, 0, ran.stderr)
+  await eventually(
+    async () => assert.equal(readFileSync(cipher(reader)).equals(readFileSync(cipher(custodian()))), true),
+    30_000,
+  )
+  const revoked = await emrm([
+    'policy',
+    'revoke',
+    String(policy),
+    '--home',
+    patient.peer.home,
+    '--key',
+    patient.key,
+    '--json',
+  ])
+  assert.equal(revoked.code, 0, revoked.stderr)
+  await emrm(['scrub', '--home', reader.home, '--json'])
+  assert.equal(exists(cipher(reader)), false)
 })
 
 const temporaries = (): string[] =>
