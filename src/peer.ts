@@ -9,6 +9,7 @@ import { makeLibp2pNetwork } from './adapters/libp2p-network.ts'
 import { makeLog, systemClock } from './adapters/node-system.ts'
 import { openVault } from './adapters/open-vault.ts'
 import { openSignGuard, saveSignGuard } from './adapters/sign-guard.ts'
+import { twinMaker } from './adapters/twin-maker.ts'
 import type { PeerHandle, PeerStatus, TransactionView } from './api/peer-handle.ts'
 import type { PeerConfig, PeerKeys } from './config.ts'
 import { type Driver, makeDriver } from './driver.ts'
@@ -136,6 +137,7 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       network,
       vault,
       openProgram: source => openCedar(source, { log }),
+      makeTwin: twinMaker(),
       clock,
       log,
       staleMs: () => driver.staleMs(),

@@ -1,13 +1,14 @@
 // Where records meet the rest of the peer: the parts of records/ put together with the ledger, the network and the hospital's rules.
 // Composition for peer.ts, which starts and stops it. Not here: what each part does (records/, enforcer/).
 
+import { randomBytes } from 'node:crypto'
 import type { AddedRecord, AddRecordOptions, Release } from './api/peer-handle.ts'
 import type { PeerConfig, PeerKeys } from './config.ts'
 import { type OpenProgram, openHouseRules } from './house-rules.ts'
 import type { Ledger } from './ledger/ledger.ts'
 import { ledgerFacts } from './ledger-facts.ts'
 import { EmrmError } from './model/errors.ts'
-import { identifierOf } from './model/hash.ts'
+import { fromHex, identifierOf } from './model/hash.ts'
 import type { Identifier, RecordId, RequestId } from './model/ids.ts'
 import type { Grant, Operation, RequestResult } from './model/operations.ts'
 import { type Clock, type Log, type Network, PROTOCOLS } from './ports.ts'
@@ -15,11 +16,12 @@ import { type Care, type CareReport, Caretaker } from './records/caretaker.ts'
 import { collectShares } from './records/collect.ts'
 import { Depositor } from './records/deposit.ts'
 import { DepositReceiver } from './records/deposit-receiver.ts'
-import { prepareRecord } from './records/intake.ts'
+import { type Intake, type IntakeOptions, prepareRecord } from './records/intake.ts'
 import type { RecordFacts } from './records/ledger-view.ts'
 import { PieceServer } from './records/piece-server.ts'
 import { fetchLeaves, fetchPieces } from './records/piece-source.ts'
 import { ShareServer } from './records/share-server.ts'
+import { type MakeTwin, PlainCopy } from './records/twin.ts'
 import type { Vault } from './records/vault.ts'
 import { verifySignature } from './wire/verify.ts'
 
@@ -38,6 +40,7 @@ export type RecordDeskOptions = {
   readonly network: Network
   readonly vault: Vault
   readonly openProgram: OpenProgram
+  readonly makeTwin: MakeTwin
   readonly clock: Clock
   readonly log: Log
   readonly staleMs: () => number
@@ -147,22 +150,55 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
     }
   }
 
-  return {
-    async addRecord(source, { onProgress, signal, ...wanted }) {
-      const prepared = await prepareRecord({
-        ...wanted,
-        ...{ vault, ledger, source, custodian: self, twinOf: null },
-        onProgress: bytes => onProgress?.('encrypted', bytes),
-        ...(signal === undefined ? {} : { signal }),
+  type Wanted = Pick<IntakeOptions, 'source' | 'owner' | 'kind' | 'confidentiality' | 'labels' | 'twinOf' | 'signal'>
+  async function add(wanted: Wanted, onProgress: AddRecordOptions['onProgress']): Promise<Intake & { height: number }> {
+    const prepared = await prepareRecord({
+      ...wanted,
+      ...{ vault, ledger, custodian: self },
+      onProgress: bytes => onProgress?.('encrypted', bytes),
+    })
+    const { record, twinOf } = prepared.operation
+    const { height } = await register(prepared.operation)
+    onProgress?.('registered', prepared.plainSize)
+    await deliver(record)
+    onProgress?.('available', prepared.plainSize)
+    const copies = await depositor.replicate(record, stopping.signal)
+    const what = { record, height, size: prepared.plainSize, copies }
+    log.info('record-added', twinOf === null ? what : { ...what, twinOf })
+    return { ...prepared, height }
+  }
+
+  /** The record stands by now: whatever the twin fails of is said beside it. */
+  async function addTwin({ operation }: Intake, copy: PlainCopy): Promise<Partial<AddedRecord>> {
+    const { record, owner, kind, confidentiality, labels } = operation
+    try {
+      const { bytes, ruleDigest } = await options.makeTwin({
+        bytes: copy.take(kind),
+        extractKey: new Uint8Array(randomBytes(32)),
+        patientKey: fromHex(owner),
       })
-      const { record } = prepared.operation
-      const { height } = await register(prepared.operation)
-      onProgress?.('registered', prepared.plainSize)
-      await deliver(record)
-      onProgress?.('available', prepared.plainSize)
-      const copies = await depositor.replicate(record, stopping.signal)
-      log.info('record-added', { record, height, size: prepared.plainSize, copies })
-      return { record, height, size: prepared.plainSize }
+      const wanted = { owner, kind, confidentiality, labels, twinOf: record }
+      const twin = await add({ ...wanted, source: once(bytes) }, undefined)
+      return { twin: twin.operation.record, twinRules: ruleDigest }
+    } catch (error) {
+      if (!(error instanceof EmrmError)) throw error
+      log.warn('twin-refused', { record, reason: error.code })
+      return { twin: null, twinRefused: { code: error.code, message: error.message } }
+    }
+  }
+
+  return {
+    async addRecord(source, { onProgress, signal, twin, ...wanted }) {
+      const copy = twin ? new PlainCopy() : null
+      const read = { source: copy?.watch(source) ?? source, twinOf: null, ...(signal === undefined ? {} : { signal }) }
+      try {
+        const added = await add({ ...wanted, ...read }, onProgress)
+        const { record } = added.operation
+        const entry = { record, height: added.height, size: added.plainSize }
+        return copy === null ? entry : { ...entry, ...(await addTwin(added, copy)) }
+      } finally {
+        copy?.wipe()
+      }
     },
     async release(grant, recipient) {
       const found = ledger.grant(grant)
@@ -205,6 +241,10 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
       await house.stop()
     },
   }
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes
 }
 
 const pause = (clock: Clock, ms: number): Promise<void> => new Promise(resolve => void clock.after(ms, resolve))

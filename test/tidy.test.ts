@@ -33,7 +33,18 @@ const WALLS: Readonly<Record<string, Wall>> = {
   interop: { rooms: ['model', 'access'], packages: [] },
   client: { rooms: ['model', 'wire', 'records', 'identity'], packages: ['*'] },
   adapters: {
-    rooms: ['model', 'ports.ts', 'records/vault.ts', 'records/vault-rules.ts', 'records/pieces.ts', 'wire/codec.ts'],
+    rooms: [
+      'model',
+      'ports.ts',
+      'records/vault.ts',
+      'records/vault-rules.ts',
+      'records/pieces.ts',
+      'wire/codec.ts',
+      // The thread in which a twin is made.
+      'records/twin.ts',
+      'records/deidentify/fhir.ts',
+      'records/deidentify/rules.ts',
+    ],
     packages: ['*'],
   },
   'outbox.ts': { rooms: ['model', 'ports.ts'], packages: [] },

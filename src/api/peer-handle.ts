@@ -42,7 +42,17 @@ export type TransactionView = {
   readonly requestsRoot: Digest
 }
 
-export type AddedRecord = { readonly record: RecordId; readonly height: number; readonly size: number }
+export type AddedRecord = {
+  readonly record: RecordId
+  readonly height: number
+  readonly size: number
+  /** When one was asked for: the de-identified twin, or null. */
+  readonly twin?: RecordId | null
+  /** Digest of the rule set by which the twin was made. */
+  readonly twinRules?: Digest
+  /** Why there is no twin; the record itself was added. */
+  readonly twinRefused?: { readonly code: string; readonly message: string }
+}
 
 export type AddRecordOptions = {
   readonly owner: Identifier
@@ -50,6 +60,8 @@ export type AddRecordOptions = {
   readonly kind: string | null
   readonly confidentiality: Confidentiality
   readonly labels: readonly string[]
+  /** Make and register a de-identified twin too, which an anonymous policy releases in place of the record. */
+  readonly twin: boolean
   readonly onProgress?: (stage: string, bytes: number) => void
   readonly signal?: AbortSignal
 }

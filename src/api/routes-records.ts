@@ -36,7 +36,7 @@ const NOTE_LENGTH_MAX = 2_000
 export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void {
   const { peer } = context
 
-  // Lines: {"progress": {"stage", "bytes"}}, then {"record", "height", "size"} or {"error": {…}}.
+  // Lines: {"progress": {"stage", "bytes"}}, then {"record", "height", "size"} (and what became of the twin) or {"error": {…}}.
   app.post('/v1/records', async (request, reply) => {
     const owner = pathId(queryText(request, 'owner'), 32, 'patient id') as Parameters<typeof peer.addRecord>[1]['owner']
     const confidentiality = confidentialityIn(queryText(request, 'confidentiality') ?? 'N')
@@ -45,6 +45,7 @@ export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void
       throw new EmrmError('label-invalid', `a record has at most ${LABELS_MAX} labels; leave some out`, {
         countMax: LABELS_MAX,
       })
+    const twin = twinIn(queryText(request, 'twin'))
     const lines = openLines(context, reply)
     const gone = new AbortController()
     reply.raw.on('close', () => gone.abort())
@@ -54,6 +55,7 @@ export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void
         kind: queryText(request, 'kind') ?? null,
         confidentiality,
         labels,
+        twin,
         onProgress: (stage, bytes) => void lines.write({ progress: { stage, bytes } }),
         signal: gone.signal,
       })
@@ -139,6 +141,11 @@ async function sendBytes(
 function requireHospital(caller: Caller): void {
   if (caller.type !== 'hospital')
     throw new EmrmError('not-allowed', 'the hospital does this in its own name; leave the key out')
+}
+
+function twinIn(text: string | undefined): boolean {
+  if (text === undefined || text === 'true' || text === 'false') return text === 'true'
+  throw new EmrmError('twin-invalid', 'twin is refused; send true or false, or leave it out')
 }
 
 function confidentialityIn(text: string): Confidentiality {

@@ -16,6 +16,7 @@ type AddOptions = {
   readonly kind?: string
   readonly label?: readonly string[]
   readonly confidentiality: string
+  readonly twin?: true
 }
 type AskOptions = { readonly home: string; readonly key?: string; readonly patient?: string }
 
@@ -32,6 +33,7 @@ export function addRecordCommands(session: Session, program: Command): void {
     .option('--kind <kind>', 'fhir, dicom, pdf, text, other (default: detected)')
     .option('--label <code>', 'HL7 sensitivity code; may be given several times', collect)
     .option('--confidentiality <level>', 'U, L, M, N, R or V', 'N')
+    .option('--twin', 'make a de-identified twin too (FHIR), which an --anonymous policy releases in its place')
   handle<AddOptions>(session, add, (options, file = '') =>
     withApi(options.home, async api => {
       const query = {
@@ -39,9 +41,10 @@ export function addRecordCommands(session: Session, program: Command): void {
         kind: options.kind,
         confidentiality: options.confidentiality,
         label: options.label,
+        ...(options.twin === true ? { twin: 'true' } : {}),
       }
       const document = await upload(session, api, query, await openSource(session, file))
-      return { document, lines: table(document) }
+      return { document, lines: addedLines(document) }
     }),
   )
 
@@ -111,6 +114,11 @@ function addCustodyCommands(session: Session, record: Command): void {
 
 const recordLine = (record: Line): string =>
   `${record['record']}  ${record['kind']}  ${record['confidentiality']}  owner ${record['owner']}  custodian ${record['custodian']}`
+
+function addedLines({ twinRefused, ...added }: Line): readonly string[] {
+  const refused = twinRefused as { readonly message: string } | undefined
+  return refused === undefined ? table(added) : [...table(added), `no twin: ${refused.message}`]
+}
 
 async function upload(
   session: Session,

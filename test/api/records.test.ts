@@ -37,6 +37,7 @@ test('a call that is refused before the body is read ends the upload, however lo
     [{ owner: 'nobody' }, 'id-invalid'],
     [{}, 'id-invalid'],
     [{ owner: OWNER, confidentiality: 'X' }, 'confidentiality-unknown'],
+    [{ owner: OWNER, twin: 'perhaps' }, 'twin-invalid'],
     [{ owner: OWNER, label: Array(33).fill('PSY') }, 'label-invalid'],
   ] as const) {
     const { source, taken } = endless()
@@ -76,10 +77,10 @@ test('progress and the result come in lines, and the options arrive as they were
     yield PIECE
     yield PIECE
   })()
-  const query = { owner: OWNER, label: ['PSY', 'HIV'], confidentiality: 'R' }
+  const query = { owner: OWNER, label: ['PSY', 'HIV'], confidentiality: 'R', twin: 'true' }
   const added = await last(world.api.exchange('/v1/records', query, body))
   assert.deepEqual(added, { record: 'b'.repeat(32), height: 3, size: 2 * PIECE.length })
-  assert.deepEqual(given, { owner: OWNER, kind: null, confidentiality: 'R', labels: ['PSY', 'HIV'] })
+  assert.deepEqual(given, { owner: OWNER, kind: null, confidentiality: 'R', labels: ['PSY', 'HIV'], twin: true })
 })
 
 test('an upload whose source fails says so, tells the peer, and is no failure of the peer', async t => {

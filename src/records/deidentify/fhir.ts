@@ -32,6 +32,8 @@ const LABEL_SYSTEM = 'http://terminology.hl7.org/CodeSystem/v3-ObservationValue'
 const MASK: JsonObject = {
   extension: [{ url: 'http://hl7.org/fhir/StructureDefinition/data-absent-reason', valueCode: 'masked' }],
 }
+/** The rule set by its digest, so that whoever holds the twin can tell what was left out and why. */
+const RULES_SYSTEM = 'https://emrm.example/fhir/NamingSystem/deidentification-rules'
 /** A year after this one in a record is a sentinel ("for ever"), not a date. */
 const YEAR_MAX = 2100
 
@@ -68,7 +70,7 @@ export function deidentifyFhir(request: {
     firstYear: year - rules.oldestYears,
     scrub: request.scrub ?? null,
   }
-  const twin = new Walk(context).record(record, type)
+  const twin = tagged(new Walk(context).record(record, type), rules)
   return { bytes: new TextEncoder().encode(JSON.stringify(twin)), ruleDigest: rules.digest, counts: context.counts }
 }
 
@@ -208,7 +210,14 @@ class Walk {
   }
 }
 
-export function unsupported(what: string): EmrmError {
+function tagged(twin: JsonObject, rules: RuleSet): JsonObject {
+  const meta = isObject(twin['meta']) ? twin['meta'] : {}
+  const tag = Array.isArray(meta['tag']) ? meta['tag'] : []
+  const rule = { system: RULES_SYSTEM, version: `${rules.id} ${rules.version}`, code: rules.digest }
+  return { ...twin, meta: { ...meta, tag: [...tag, rule] } }
+}
+
+function unsupported(what: string): EmrmError {
   return new EmrmError(
     'deidentify-unsupported',
     `${what}: it has no de-identified twin; share it only without the anonymous label`,
