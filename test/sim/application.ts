@@ -1,5 +1,5 @@
 // The smallest ledger that consensus can stand on: a chain of headers, a state digest that depends on every request in its order.
-// Hashes are 53-bit and cheap, since nobody attacks them here. Not here: the real ledger (real-world.ts).
+// Hashes are 53-bit and cheap, since nobody attacks them here. Not here: the real ledger (real-parts.ts).
 
 import type { BlockFault } from '../../src/consensus/environment.ts'
 import type { Block, BlockHeader, Request } from '../../src/model/block.ts'

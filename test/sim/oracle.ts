@@ -1,6 +1,6 @@
 // Signatures that nobody can forge, and the sim's door in the place of wire/verify. A signature is an object that only the pen of its
 // validator can enter into the register; who holds no pen can pass signatures on and no more. Thresholds are not checked here on
-// purpose: the replica's own structure checks carry that weight alone. Not here: real keys (real-world.ts).
+// purpose: the replica's own structure checks carry that weight alone. Not here: real keys (real-parts.ts).
 
 import type { ValidatorIndex, Verified } from '../../src/model/ids.ts'
 import type {
@@ -52,6 +52,10 @@ export class SignatureOracle {
       this.#register.set(signature, signed)
       return { ...message, signature } as SignedMessage as Verified<SignedMessage>
     }
+  }
+
+  open(message: ConsensusMessage): ConsensusMessage | null {
+    return this.holds(message) ? message : null
   }
 
   /** All signatures hold, those within included. Nothing is said of counts. */

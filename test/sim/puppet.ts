@@ -16,7 +16,6 @@ import type {
   ViewChange,
   VoteClaim,
 } from '../../src/model/messages.ts'
-import { makeSimRequest } from './application.ts'
 import { selectAgain } from './checkers.ts'
 import type { Pen } from './oracle.ts'
 import type { SimPeer } from './sim-peer.ts'
@@ -37,7 +36,7 @@ export class Puppet {
   constructor(world: World, self: ValidatorIndex) {
     this.#world = world
     this.#self = self
-    this.#pen = world.oracle.penOf(self)
+    this.#pen = world.notary.penOf(self)
     this.#hides = world.random.chance(0.3)
   }
 
@@ -211,7 +210,7 @@ export class Puppet {
   /** Now and then with a request twice, with an executed one, from the future, or in the name of another. */
   #block(target: SimPeer, view: View): Block {
     const { random } = this.#world
-    const requests = random.chance(0.5) ? [] : [makeSimRequest(random.between(0, 5))]
+    const requests = random.chance(0.5) ? [] : [this.#world.parts.makeRequest(random.between(0, 5))]
     const fresh = requests.filter(request => !target.application.isExecuted(request.id as RequestId))
     return target.application.build({
       author: random.chance(0.9) ? this.#self : random.pick(this.#world.committee.validators).index,

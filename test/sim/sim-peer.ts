@@ -10,6 +10,7 @@ import type { Block, Request } from '../../src/model/block.ts'
 import type { Committee } from '../../src/model/committee.ts'
 import type { BlockId, Height, RequestId, ValidatorIndex, Verified } from '../../src/model/ids.ts'
 import type { ConsensusMessage, DecideCertificate, Evidence } from '../../src/model/messages.ts'
+import type { VoteRecord } from '../../src/model/vote-record.ts'
 import type { Application } from './application.ts'
 import { Disk } from './disk.ts'
 import type { Pen } from './oracle.ts'
@@ -34,6 +35,8 @@ export type Host = {
   readonly pacemaker: Environment['pacemaker']
   readonly makeReplica: MakeReplica
   readonly makeApplication: () => Application
+  /** A record as it comes back from a disk. */
+  readonly stored: (record: VoteRecord) => VoteRecord
   readonly committeeAt: (height: Height) => Committee
   /** Requests of one block. */
   readonly blockRequestsMax: number
@@ -187,7 +190,7 @@ export class SimPeer {
     const host = this.#host
     switch (effect.type) {
       case 'persist':
-        this.disk.write({ type: 'vote', record: effect.record })
+        this.disk.write({ type: 'vote', record: this.#host.stored(effect.record) })
         return this.#queueWrite()
       case 'broadcast':
         return this.#afterWrites(() => {

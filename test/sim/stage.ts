@@ -249,6 +249,7 @@ export class Stage {
       random: makeRandom(1),
       makeReplica,
       makeApplication,
+      stored: record => record,
       pacemaker: STAGE_PACEMAKER,
       blockRequestsMax: 1,
       committeeAt: () => this.committee,

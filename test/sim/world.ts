@@ -9,10 +9,10 @@ import type { BlockId, Digest, Height, PeerId, PublicKey, ValidatorIndex } from 
 import type { ConsensusMessage, DecideCertificate, Evidence } from '../../src/model/messages.ts'
 import { defaultFaults } from '../../src/model/quorum.ts'
 import { type Adversary, makeAdversary } from './adversary.ts'
-import { makeApplication, makeSimRequest } from './application.ts'
 import { Checkers, Violation } from './checkers.ts'
-import { SignatureOracle } from './oracle.ts'
+import { makeSimParts, type Notary, type Parts } from './parts.ts'
 import { makeRandom, type Random } from './random.ts'
+import { makeRealParts } from './real-parts.ts'
 import { Scheduler } from './scheduler.ts'
 import { type CrashPoint, type Host, type MakeReplica, SimPeer } from './sim-peer.ts'
 
@@ -21,6 +21,8 @@ export type WorldOptions = {
   readonly n: number
   readonly blocks: number
   readonly makeReplica?: MakeReplica
+  /** With real signatures, codec and ledger. */
+  readonly real?: boolean
   /** Nobody checks a signature: what the checkers must notice. */
   readonly trusting?: boolean
   /** Gets a line for each message that arrives. */
@@ -33,6 +35,9 @@ export type Outcome = {
   readonly events: number
   readonly decisions: Checkers['decisions']
 }
+
+/** A tenth of the seeds runs with what a peer runs: signatures, codec, ledger. */
+export const isReal = (seed: number): boolean => seed % 10 === 0
 
 const DELTA_MS = 10
 /** Virtual time after GST within which everything must be executed. */
@@ -54,7 +59,7 @@ type Weather = {
 export class World {
   readonly scheduler: Scheduler = new Scheduler()
   readonly random: Random
-  readonly oracle: SignatureOracle = new SignatureOracle()
+  readonly parts: Parts
   readonly committee: Committee
   readonly peers: SimPeer[] = []
   readonly byzantine: ReadonlySet<number>
@@ -72,17 +77,18 @@ export class World {
     this.random = makeRandom(options.seed)
     const { random } = this
     const faults = { n: options.n, ...defaultFaults(options.n) }
-    this.committee = makeSimCommittee(faults.n, faults.f, faults.p)
+    this.parts = options.real ? makeRealParts(options.n) : makeSimParts(makeSimCommittee(faults.n, faults.f, faults.p))
+    this.committee = this.parts.committee
     const liars = random.chance(0.15) ? 0 : faults.f
     this.byzantine = new Set(random.shuffle([...Array(options.n).keys()]).slice(0, liars))
-    this.checkers = new Checkers(faults, this.byzantine, this.oracle)
+    this.checkers = new Checkers(faults, this.byzantine, this.parts.notary)
     this.weather = drawWeather(random, options.blocks)
     const host = this.#host(options.makeReplica ?? (environment => new Replica(environment)))
     for (let index = 0; index < options.n; index++)
       if (!this.byzantine.has(index)) this.#addPeer(host, index as ValidatorIndex, true)
     if (random.chance(0.1)) this.#addPeer(host, null, true)
     this.#adversary = makeAdversary(this, index => this.#addPeer(host, index, false))
-    for (let i = 0; i < options.blocks; i++) this.#requests.push(makeSimRequest(i))
+    for (let i = 0; i < options.blocks; i++) this.#requests.push(this.parts.makeRequest(i))
   }
 
   run(): Outcome {
@@ -104,8 +110,13 @@ export class World {
     return this.peers.filter(peer => peer.correct)
   }
 
+  get notary(): Notary {
+    return this.parts.notary
+  }
+
+  /** What a right clock shows. */
   get nowMs(): number {
-    return this.scheduler.nowMs
+    return this.parts.epochMs + this.scheduler.nowMs
   }
 
   get calm(): boolean {
@@ -116,21 +127,23 @@ export class World {
   transmit(from: number, to: SimPeer, message: ConsensusMessage): void {
     for (const delayMs of this.#delays(from, to.node, message.type))
       this.scheduler.after(delayMs, () => {
-        if (!to.alive || !(this.#options.trusting || this.oracle.holds(message))) return
+        if (!to.alive) return
+        const opened = this.#options.trusting ? message : this.notary.open(message)
+        if (opened === null) return
         this.#options.trace?.(`${this.scheduler.nowMs.toFixed(1)} ${describe(from, to.node, message)}`)
-        to.receive(message)
+        to.receive(opened)
       })
   }
 
   #addPeer(host: Host, self: ValidatorIndex | null, correct: boolean): SimPeer {
-    const pen = self === null ? () => Promise.reject : this.oracle.penOf(self)
+    const pen = self === null ? () => Promise.reject : this.notary.penOf(self)
     const peer = new SimPeer(host, {
       node: this.peers.length,
       self,
       correct,
-      pen: pen as ReturnType<SignatureOracle['penOf']>,
+      pen: pen as ReturnType<Notary['penOf']>,
     })
-    peer.skewMs = this.random.between(-300, 300)
+    peer.skewMs = this.parts.epochMs + this.random.between(-300, 300)
     this.peers.push(peer)
     return peer
   }
@@ -165,7 +178,7 @@ export class World {
     if (!peer.alive) return
     peer.crash()
     const { gstMs } = this.weather
-    const backMs = Math.min(this.nowMs + this.random.between(1, 400), gstMs)
+    const backMs = Math.min(this.scheduler.nowMs + this.random.between(1, 400), gstMs)
     this.scheduler.at(backMs, () => {
       peer.start()
     })
@@ -202,7 +215,8 @@ export class World {
       scheduler,
       random,
       makeReplica,
-      makeApplication,
+      makeApplication: this.parts.makeApplication,
+      stored: this.parts.stored,
       pacemaker: PACEMAKER,
       blockRequestsMax: 2,
       committeeAt: () => this.committee,
