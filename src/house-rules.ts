@@ -2,7 +2,6 @@
 // here in the process, Cedar policies (`….cedar`) in the engine's thread. A new file that is broken is refused with a line in the log and
 // the old rules stay: a typing error must not open the door, nor shut it. Not here: what rules mean (enforcer/), the engine (adapters/).
 
-import { unwatchFile, watchFile } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import type { CedarAnswer } from './enforcer/cedar.ts'
 import { CEDAR_SCHEMA, CHAIN_GRANT, cedarEnforcement, cedarQuestion, checkCedarText } from './enforcer/cedar.ts'
@@ -42,18 +41,20 @@ export type HouseRulesOptions = {
   /** Null: this hospital has no rules of its own. */
   readonly file: string | null
   readonly openProgram: OpenProgram
-  readonly clock: Pick<Clock, 'nowMs'>
+  readonly clock: Pick<Clock, 'nowMs' | 'after'>
   readonly log: Log
 }
 
 /** Throws EmrmError `rules-invalid` when the first file is no good: a peer does not start with rules that it cannot apply. */
 export async function openHouseRules(options: HouseRulesOptions): Promise<HouseRules> {
-  const { file, log } = options
+  const { file, log, clock } = options
   if (file === null) return { ask: async () => ({ type: 'release' }), stop: async () => {} }
   let seen = await readText(file)
   let current = await load(file, seen, options)
   log.info('house-rules-loaded', { rules: current.rules, digest: digestOf(Buffer.from(seen)) })
 
+  /** What was told last; a file that is gone is told of once, not each second. */
+  let told = ''
   const reload = async (): Promise<void> => {
     try {
       const text = await readText(file)
@@ -61,25 +62,34 @@ export async function openHouseRules(options: HouseRulesOptions): Promise<HouseR
       // Remembered even when refused: the same broken file is told of once.
       seen = text
       const next = await load(file, text, options)
+      told = ''
       const old = current
       current = next
       log.info('house-rules-loaded', { rules: next.rules, digest: digestOf(Buffer.from(text)) })
       await old.stop()
     } catch (error) {
       if (!(error instanceof EmrmError)) throw error
-      log.error('house-rules-refused', { code: error.code, reason: error.message, kept: current.rules })
+      if (error.message === told) return
+      told = error.message
+      log.error('house-rules-refused', { code: error.code, reason: told, kept: current.rules })
     }
   }
+  // By reading, not by events: editors replace files, and a watch would stay with the one that is gone, or miss what came before it began.
   let work: Promise<void> = Promise.resolve()
-  const onChange = (): void => {
-    work = work.then(reload)
+  let cancel = (): void => {}
+  let stopped = false
+  const lookLater = (): void => {
+    if (stopped) return
+    cancel = clock.after(LOOK_EVERY_MS, () => {
+      work = reload().finally(lookLater)
+    })
   }
-  // By looking, not by events: editors replace files, and a watch would stay with the one that is gone.
-  watchFile(file, { interval: LOOK_EVERY_MS, persistent: false }, onChange)
+  lookLater()
   return {
     ask: (grant, record) => current.ask(grant, record),
     async stop() {
-      unwatchFile(file, onChange)
+      stopped = true
+      cancel()
       await work
       await current.stop()
     },

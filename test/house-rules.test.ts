@@ -1,7 +1,7 @@
 // The rules file while a peer runs: it is read again when it changes, and a broken one is refused and told of.
 
 import assert from 'node:assert/strict'
-import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rename, rm, unlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -36,7 +36,12 @@ const json = (name: string, purpose: string): string =>
   JSON.stringify({ version: 1, rules: [{ name, effect: 'withhold', when: { purpose: [purpose] } }] })
 
 type Told = { readonly event: string; readonly fields: Readonly<Record<string, unknown>> }
-type Stage = { readonly rules: HouseRules; readonly told: Told[]; change(text: string): Promise<void> }
+type Stage = {
+  readonly rules: HouseRules
+  readonly told: Told[]
+  /** Null takes the file away. */
+  change(text: string | null): Promise<void>
+}
 
 async function withRules(name: string, text: string, act: (stage: Stage) => Promise<void>): Promise<void> {
   const dir = await mkdtemp(join(tmpdir(), 'emrm-rules-'))
@@ -51,13 +56,22 @@ async function withRules(name: string, text: string, act: (stage: Stage) => Prom
   let rules: HouseRules | null = null
   try {
     await writeFile(file, text)
-    const clock = { nowMs: () => Date.UTC(2026, 0, 5, 12) }
+    const clock = {
+      nowMs: () => Date.UTC(2026, 0, 5, 12),
+      after: (_ms: number, callback: () => void) => {
+        const timer = setTimeout(callback, 10)
+        return () => clearTimeout(timer)
+      },
+    }
     rules = await openHouseRules({ file, openProgram: source => openCedar(source, { log }), clock, log })
-    const change = async (next: string): Promise<void> => {
+    const change = async (next: string | null): Promise<void> => {
       const heard = new Promise<void>(resolve => waiting.push(resolve))
-      // As editors do it: a new file takes the old one's name.
-      await writeFile(`${file}.new`, next)
-      await rename(`${file}.new`, file)
+      if (next === null) await unlink(file)
+      else {
+        // As editors do it: a new file takes the old one's name.
+        await writeFile(`${file}.new`, next)
+        await rename(`${file}.new`, file)
+      }
       await heard
     }
     await act({ rules, told, change })
@@ -94,3 +108,14 @@ test('a peer does not start with rules that it cannot apply', async () => {
       (error: unknown) => error instanceof EmrmError && error.code === 'rules-invalid',
     )
 })
+
+test('a file that is taken away is told of once, and its rules stay in force', () =>
+  withRules('rules.json', json('no-treatment', 'TREAT'), async ({ rules, told, change }) => {
+    await change(null)
+    await new Promise(resolve => setTimeout(resolve, 100))
+    assert.deepEqual(
+      told.map(({ event }) => event),
+      ['house-rules-loaded', 'house-rules-refused'],
+    )
+    assert.deepEqual(await rules.ask(grant, record), { type: 'withhold', rule: 'no-treatment' })
+  }))

@@ -158,6 +158,14 @@ test('who was revoked, ran out or changed keys sees nothing with the old key', a
   const path = `/v1/records/${X_RAY}`
   const { patient } = clinic.keys
   assert.ok(await api.call('GET', path, as(patient)))
+  // A grant that still runs does not help a key that was replaced.
+  permit(clinic)
+  const { doctor } = clinic.keys
+  assert.equal(askFor(clinic).type, 'granted')
+  assert.ok(await api.call('GET', path, as(doctor)))
+  const { publicKey } = createSigningKey()
+  clinic.act('doctor', { type: 'user.rotate-key', user: doctor.identifier, publicKey, scheme: 1 })
+  assert.match(await errorText(api.call('GET', path, as(doctor))), /^\["record-unknown"/)
   const next = createSigningKey()
   clinic.act('patient', { type: 'user.rotate-key', user: patient.identifier, publicKey: next.publicKey, scheme: 1 })
   assert.match(await errorText(api.call('GET', path, as(patient))), /^\["record-unknown"/)
