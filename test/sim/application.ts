@@ -21,7 +21,8 @@ export type Application = {
     readonly nowMs: number
     readonly requests: readonly Request[]
   }): Block
-  execute(block: Block): void
+  /** Returns the requests that ran; the real ledger refuses one that ran before and leaves it in its block. */
+  execute(block: Block): readonly RequestId[]
   isExecuted(id: RequestId): boolean
 }
 
@@ -78,6 +79,7 @@ export function makeApplication(): Application {
       }
       for (const request of block.requests) executed.add(request.id)
       state = hashOf(`${state} ${block.header.requestsRoot}`)
+      return block.requests.map(request => request.id)
     },
   }
 }

@@ -62,7 +62,8 @@ export class Checkers {
   readonly #byzantine: ReadonlySet<number>
   readonly #oracle: Pick<SignatureOracle, 'holdsCertificate'>
   readonly #heights = new Map<Height, AtHeight>()
-  readonly #ordered = new Map<RequestId, Height>()
+  readonly #ran = new Map<RequestId, Height>()
+  readonly #executed = new Map<Height, string>()
   /** Views in which blocks were decided, and by which path; for reports. */
   readonly decisions: { height: Height; view: View; path: 'FAST' | 'SLOW' }[] = []
 
@@ -133,12 +134,17 @@ export class Checkers {
     if (at.decided !== null) return
     at.decided = id
     this.decisions.push({ height, view: certificate.view, path: certificate.path })
-    for (const request of block.requests) {
-      this.#that(
-        !this.#ordered.has(request.id),
-        `request ${request.id} at ${this.#ordered.get(request.id)} and ${height}`,
-      )
-      this.#ordered.set(request.id, height)
+  }
+
+  /** What ran at a height: on every replica the same, and nothing at two places. */
+  onExecuted(height: Height, requests: readonly RequestId[]): void {
+    const earlier = this.#executed.get(height)
+    if (earlier !== undefined)
+      return this.#that(earlier === requests.join(), `height ${height}: other requests ran than on another replica`)
+    this.#executed.set(height, requests.join())
+    for (const id of requests) {
+      this.#that(!this.#ran.has(id), `request ${id} ran at ${this.#ran.get(id)} and ${height}`)
+      this.#ran.set(id, height)
     }
   }
 

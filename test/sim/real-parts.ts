@@ -25,9 +25,12 @@ import { genesisJson, keyOf, TIME } from '../wire/samples.ts'
 import type { Application } from './application.ts'
 import type { Notary, Parts } from './parts.ts'
 
+/** Refusals by the ledger's door: the operation was not looked at. */
+const NOT_RUN: ReadonlySet<string> = new Set(['wrong-network', 'stale', 'future', 'replayed'])
+
 const keyOfHospital = (index: number): ReturnType<typeof keyOf> => keyOf(`hospital ${index}`)
 
-export function makeRealParts(n: number): Parts {
+export function makeRealParts(n: number): Parts & { readonly chainId: Digest } {
   const keys = Array.from({ length: n }, (_, i) => keyOfHospital(i).publicKey)
   const sample = genesisJson as Record<string, unknown> & { institutions: readonly object[] }
   const { f, p } = defaultFaults(n)
@@ -44,6 +47,7 @@ export function makeRealParts(n: number): Parts {
   const chainId = chainIdOf(genesis)
   const committee = genesisCommittee(genesis)
   return {
+    chainId,
     notary: makeRealNotary(chainId, committee),
     committee,
     epochMs: TIME,
@@ -101,7 +105,11 @@ function makeRealApplication(ledger: ReturnType<typeof makeLedger>): Application
       const wallMs = Math.floor(nowMs)
       return makeBlock(ledger.headerFor({ author, view, nowMs: wallMs, requests, requestsRoot }), requests)
     },
-    execute: block => void ledger.execute(block),
+    execute(block) {
+      const { outcomes } = ledger.execute(block)
+      const ran = outcomes.map(outcome => outcome.type !== 'refused' || !NOT_RUN.has(outcome.reason))
+      return block.requests.filter((_, i) => ran[i]).map(request => request.id)
+    },
   }
 }
 

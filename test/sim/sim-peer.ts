@@ -48,6 +48,7 @@ export type Host = {
   askForBody(peer: SimPeer, id: BlockId): void
   askForBlocks(peer: SimPeer, from: Height): void
   onDecided(peer: SimPeer, block: Block, certificate: DecideCertificate): void
+  onExecuted(peer: SimPeer, height: Height, requests: readonly RequestId[]): void
   onFault(peer: SimPeer, evidence: Evidence): void
 }
 
@@ -109,7 +110,7 @@ export class SimPeer {
     this.application = this.#host.makeApplication()
     this.#parentCertificate = null
     for (const { block, certificate } of disk.blocks) {
-      this.application.execute(block)
+      this.#host.onExecuted(this, block.header.height, this.application.execute(block))
       this.#parentCertificate = certificate
     }
     for (const id of this.#mempool.keys()) if (this.application.isExecuted(id)) this.#mempool.delete(id)
@@ -238,7 +239,7 @@ export class SimPeer {
 
   #decide(block: Block, certificate: DecideCertificate): void {
     this.#host.onDecided(this, block, certificate)
-    this.application.execute(block)
+    this.#host.onExecuted(this, block.header.height, this.application.execute(block))
     this.#parentCertificate = certificate
     for (const request of block.requests) this.#mempool.delete(request.id)
     this.disk.write({ type: 'block', block, certificate })

@@ -277,6 +277,9 @@ export class Stage {
         )
         this.decided.set(peer.node, [...own, { block, certificate }])
       },
+      onExecuted: (peer, height, requests) => {
+        if (peer.correct) this.checkers.onExecuted(height, requests)
+      },
       onFault: (peer, evidence) => {
         if (!peer.correct) return
         this.checkers.onFault(evidence)

@@ -237,6 +237,9 @@ export class World {
       askForBody: (peer, id) => this.#askForBody(peer, id),
       askForBlocks: (peer, height) => this.#askForBlocks(peer, height),
       onDecided: (peer, block, certificate) => this.#onDecided(peer, block, certificate),
+      onExecuted: (peer, height, requests) => {
+        if (peer.correct) this.checkers.onExecuted(height, requests)
+      },
       onFault: (peer, evidence: Evidence) => {
         if (peer.correct) this.checkers.onFault(evidence)
       },
