@@ -131,12 +131,10 @@ export async function loadConfig(
   }
 }
 
-/** Opens both keys of the peer at once. Throws EmrmError `wrong-password`, `key-file-invalid`, `key-file-missing`. */
+/** Opens both keys of the peer, one after the other: each takes 64 MiB while its password is checked. Throws EmrmError `wrong-password`, `key-file-invalid`, `key-file-missing`. */
 export async function unlockKeys(paths: HomePaths, password: string): Promise<PeerKeys> {
-  const [institution, seal] = await Promise.all([
-    loadEd25519Key(paths.institutionKey, password),
-    loadKeyFile(paths.sealKey, password),
-  ])
+  const institution = await loadEd25519Key(paths.institutionKey, password)
+  const seal = await loadKeyFile(paths.sealKey, password)
   if (seal.kind !== 'x-wing') throw wrongKind(paths.sealKey, 'a sealing key (x-wing)')
   return { institution, seal: sealKeyFromSeed(seal.seed) }
 }
