@@ -324,7 +324,13 @@ test('damage that a reader met is mended soon, and everything is looked at in ro
 
   await flip(file(facts, 'cipher'), 3)
   custodian.caretaker.start()
-  await world.clock.run(until(async () => custodian.caretaker.report().finishedAt !== null))
+  world.clock.advance(60_000)
+  // Only as fast as the round waits between pieces: a holder that reads a real disk must not look silent.
+  await until(async () => {
+    world.clock.advance(100)
+    await new Promise(resolve => setTimeout(resolve, 20))
+    return custodian.caretaker.report().finishedAt !== null
+  })
   assert.deepEqual(await custodian.vault.verify(facts.record), [])
   assert.equal(custodian.caretaker.report().mended, 1)
   custodian.caretaker.stop()
