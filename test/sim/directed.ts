@@ -1,6 +1,7 @@
 // Scenarios that a broken replica fails although random runs forgive it, because something else makes up for the fault in time.
-// The full forms are tests (test/consensus, L1, L3, L4, L6); here they are questions that can be put to any replica (mutants.ts).
+// The full forms are tests (test/consensus); here they are questions that can be put to any replica (mutants.ts).
 
+import { Violation } from './checkers.ts'
 import type { MakeReplica } from './sim-peer.ts'
 import { Stage } from './stage.ts'
 
@@ -56,6 +57,29 @@ export const DIRECTED: readonly { readonly name: string; readonly holds: (makeRe
       stage.deliver({ type: 'VIEW-CHANGE', from: 2, to: 1 })
       stage.deliver({ type: 'BODY' })
       return stage.last(1, 'PRE-PREPARE')?.id === forced.id
+    },
+  },
+  {
+    name: 'F3, votes of the certificate’s own view count for nothing against it',
+    holds(makeReplica) {
+      const stage = new Stage({ liars: [0], makeReplica })
+      stage.request(9)
+      const confirmed = stage.block(0, 1)
+      const other = stage.block(0, 2)
+      stage.say(stage.prePrepare(0, 0, confirmed), [1, 2])
+      stage.say(stage.prePrepare(0, 0, other), [3])
+      stage.say(stage.vote('COMMIT', 0, confirmed.id), [2, 3])
+      stage.deliver({ type: 'COMMIT', to: [2, 3] })
+      stage.lose()
+      stage.pass(TIMEOUT_MS)
+      try {
+        stage.say(stage.viewChange(0, 1, [0, other.id]), [1])
+        stage.deliver({ type: 'VIEW-CHANGE', from: 3, to: 1 })
+      } catch (error) {
+        if (error instanceof Violation) return false
+        throw error
+      }
+      return stage.last(1, 'PRE-PREPARE')?.id === confirmed.id
     },
   },
 ]

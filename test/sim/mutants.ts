@@ -3,13 +3,15 @@
 // The sources are copied into a temporary folder and changed there by text; a replacement that no longer fits is an error.
 // What random runs survive without (§4.3: re-sends and heartbeats make up for it) is caught by a scenario of directed.ts.
 
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { Environment } from '../../src/consensus/environment.ts'
 import { DIRECTED } from './directed.ts'
+import type { Parts } from './parts.ts'
+import { type MakeVerifier, makeRealParts } from './real-parts.ts'
 import type { ReplicaLike } from './sim-peer.ts'
 import { World } from './world.ts'
 
@@ -17,8 +19,8 @@ type Edit = readonly [file: string, from: string, to: string]
 export type Mutant = {
   readonly name: string
   readonly edits: readonly Edit[]
-  /** Messages are not verified either. */
-  readonly trusting?: boolean
+  /** What is broken is the verifier (src/wire), so the runs are real ones. */
+  readonly real?: boolean
 }
 
 /** Lowers a threshold wherever the replica looks at it. */
@@ -139,7 +141,13 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'thresholds of certificates unchecked',
     edits: [['certificates.ts', 'if (votes.length < needed) return false', 'return true']],
   },
-  { name: 'signatures of certificates unchecked', edits: [], trusting: true },
+  {
+    name: 'signatures of certificates unchecked',
+    edits: [
+      ['../wire/verify.ts', "      if (!holds(committee, vote, signed, digest)) return 'certificate-signature'\n", ''],
+    ],
+    real: true,
+  },
   {
     name: 'certificate with one vote many times',
     edits: [['certificates.ts', 'if (vote.sender <= previous) return false', '']],
@@ -212,13 +220,19 @@ export const MUTANTS: readonly Mutant[] = [
 const BLOCKS = 3
 const root = join(import.meta.dirname, '../..')
 
-/** The replica of a broken copy; `remove` deletes the copy. */
-export async function breed(
-  mutant: Mutant,
-): Promise<{ make: (environment: Environment) => ReplicaLike; remove: () => void }> {
+type Broken = {
+  readonly make: (environment: Environment) => ReplicaLike
+  /** Null: the cheap set, whose signatures nobody can break. */
+  readonly makeParts: ((n: number) => Parts) | null
+  readonly remove: () => void
+}
+
+/** The replica, and for a real mutant the verifier, of a broken copy; `remove` deletes the copy. */
+export async function breed(mutant: Mutant): Promise<Broken> {
   const folder = mkdtempSync(join(tmpdir(), 'emrm-mutant-'))
   writeFileSync(join(folder, 'package.json'), '{"type":"module"}')
-  for (const part of ['consensus', 'model'])
+  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+  for (const part of ['consensus', 'model', 'wire', 'ports.ts'])
     cpSync(join(root, 'src', part), join(folder, 'src', part), { recursive: true })
   for (const [file, from, to] of mutant.edits) {
     const path = join(folder, 'src/consensus', file)
@@ -229,20 +243,22 @@ export async function breed(
       source.replace(from, () => to),
     )
   }
-  const module: unknown = await import(pathToFileURL(join(folder, 'src/consensus/replica.ts')).href)
-  const { Replica } = module as { Replica: new (environment: Environment) => ReplicaLike }
-  return { make: environment => new Replica(environment), remove: () => rmSync(folder, { recursive: true }) }
+  const load = async (file: string): Promise<unknown> => import(pathToFileURL(join(folder, 'src', file)).href)
+  const { Replica } = (await load('consensus/replica.ts')) as { Replica: new (environment: Environment) => ReplicaLike }
+  const { makeVerifier } = (await load('wire/verify.ts')) as { makeVerifier: MakeVerifier }
+  return {
+    make: environment => new Replica(environment),
+    makeParts: mutant.real === true ? n => makeRealParts(n, makeVerifier) : null,
+    remove: () => rmSync(folder, { recursive: true }),
+  }
 }
 
 /** The first seed that shows a violation, at n = 4 and n = 6 in turn; else the first scenario that fails. */
-export function hunt(
-  makeReplica: (environment: Environment) => ReplicaLike,
-  options: { readonly seeds: number; readonly trusting?: boolean | undefined },
-): string | null {
-  const { seeds, trusting = false } = options
+export function hunt({ make: makeReplica, makeParts }: Omit<Broken, 'remove'>, seeds: number): string | null {
   for (let seed = 1; seed <= seeds; seed++) {
     const n = seed % 4 === 0 ? 6 : 4
-    const { violation } = new World({ seed, n, blocks: BLOCKS, makeReplica, trusting }).run()
+    const parts = makeParts === null ? {} : { parts: makeParts(n) }
+    const { violation } = new World({ seed, n, blocks: BLOCKS, makeReplica, ...parts }).run()
     if (violation !== null) return `seed ${seed} n=${n}: ${violation}`
   }
   for (const { name, holds } of DIRECTED) if (!holds(makeReplica)) return `scenario ${name}`
@@ -256,10 +272,10 @@ async function main(): Promise<void> {
   let survivors = 0
   for (const mutant of MUTANTS) {
     if (!mutant.name.includes(values.only)) continue
-    const { make, remove } = await breed(mutant)
+    const broken = await breed(mutant)
     const startedMs = performance.now()
-    const caught = hunt(make, { seeds: Number(values.seeds), trusting: mutant.trusting })
-    remove()
+    const caught = hunt(broken, Number(values.seeds))
+    broken.remove()
     if (caught === null) survivors++
     const seconds = ((performance.now() - startedMs) / 1000).toFixed(1)
     const how = caught ?? 'SURVIVES'

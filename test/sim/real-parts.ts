@@ -30,7 +30,10 @@ const NOT_RUN: ReadonlySet<string> = new Set(['wrong-network', 'stale', 'future'
 
 const keyOfHospital = (index: number): ReturnType<typeof keyOf> => keyOf(`hospital ${index}`)
 
-export function makeRealParts(n: number): Parts & { readonly chainId: Digest } {
+export type MakeVerifier = typeof makeVerifier
+
+/** `make`: another maker of verifiers, to see what a broken one lets through. */
+export function makeRealParts(n: number, make: MakeVerifier = makeVerifier): Parts & { readonly chainId: Digest } {
   const keys = Array.from({ length: n }, (_, i) => keyOfHospital(i).publicKey)
   const sample = genesisJson as Record<string, unknown> & { institutions: readonly object[] }
   const { f, p } = defaultFaults(n)
@@ -48,7 +51,7 @@ export function makeRealParts(n: number): Parts & { readonly chainId: Digest } {
   const committee = genesisCommittee(genesis)
   return {
     chainId,
-    notary: makeRealNotary(chainId, committee),
+    notary: makeRealNotary(chainId, committee, make({ chainId, committeeAt: () => committee })),
     committee,
     epochMs: TIME,
     makeApplication: () => makeRealApplication(makeLedger({ genesis, chainId, committee })),
@@ -57,11 +60,7 @@ export function makeRealParts(n: number): Parts & { readonly chainId: Digest } {
   }
 }
 
-export function makeRealNotary(
-  chainId: Digest,
-  committee: Committee,
-  verifier: Verifier = makeVerifier({ chainId, committeeAt: () => committee }),
-): Notary {
+function makeRealNotary(chainId: Digest, committee: Committee, verifier: Verifier): Notary {
   const opened = new WeakMap<ConsensusMessage, ConsensusMessage | 'lie'>()
   const read = (message: ConsensusMessage): ConsensusMessage | 'lie' => {
     let bytes: Uint8Array

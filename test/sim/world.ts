@@ -9,7 +9,7 @@ import type { BlockId, Digest, Height, PeerId, PublicKey, ValidatorIndex } from 
 import type { ConsensusMessage, DecideCertificate, Evidence } from '../../src/model/messages.ts'
 import { defaultFaults } from '../../src/model/quorum.ts'
 import { type Adversary, makeAdversary } from './adversary.ts'
-import { Checkers, Violation } from './checkers.ts'
+import { Checkers, type Faults, Violation } from './checkers.ts'
 import { makeSimParts, type Notary, type Parts } from './parts.ts'
 import { makeRandom, type Random } from './random.ts'
 import { makeRealParts } from './real-parts.ts'
@@ -23,8 +23,8 @@ export type WorldOptions = {
   readonly makeReplica?: MakeReplica
   /** With real signatures, codec and ledger. */
   readonly real?: boolean
-  /** Nobody checks a signature: what the checkers must notice. */
-  readonly trusting?: boolean
+  /** Instead of either set. */
+  readonly parts?: Parts
   /** Gets a line for each message that arrives. */
   readonly trace?: (line: string) => void
 }
@@ -77,7 +77,7 @@ export class World {
     this.random = makeRandom(options.seed)
     const { random } = this
     const faults = { n: options.n, ...defaultFaults(options.n) }
-    this.parts = options.real ? makeRealParts(options.n) : makeSimParts(makeSimCommittee(faults.n, faults.f, faults.p))
+    this.parts = options.parts ?? makeParts(faults, options.real === true)
     this.committee = this.parts.committee
     const liars = random.chance(0.15) ? 0 : faults.f
     this.byzantine = new Set(random.shuffle([...Array(options.n).keys()]).slice(0, liars))
@@ -128,7 +128,7 @@ export class World {
     for (const delayMs of this.#delays(from, to.node, message.type))
       this.scheduler.after(delayMs, () => {
         if (!to.alive) return
-        const opened = this.#options.trusting ? message : this.notary.open(message)
+        const opened = this.notary.open(message)
         if (opened === null) return
         this.#options.trace?.(`${this.scheduler.nowMs.toFixed(1)} ${describe(from, to.node, message)}`)
         to.receive(opened)
@@ -311,6 +311,9 @@ function drawWeather(random: Random, blocks: number): Weather {
         },
   }
 }
+
+const makeParts = ({ n, f, p }: Faults, real: boolean): Parts =>
+  real ? makeRealParts(n) : makeSimParts(makeSimCommittee(n, f, p))
 
 export function makeSimCommittee(n: number, f: number, p: number): Committee {
   const validators: Validator[] = []
