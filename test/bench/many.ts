@@ -12,6 +12,7 @@ import { makeLoad } from './load.ts'
 import { makeRegistrations } from './registrations.ts'
 
 const GATEWAYS = 4
+const START_MS_MAX = 300_000
 
 const { values } = parseArgs({
   options: {
@@ -21,13 +22,17 @@ const { values } = parseArgs({
   },
 })
 const say = (line: string): boolean => process.stdout.write(`${line}\n`)
-const swarm = await createSwarm({ hospitals: Number(values.hospitals), env: { EMRM_LOG_LEVEL: 'warn' } })
+const swarm = await createSwarm({
+  hospitals: Number(values.hospitals),
+  env: { EMRM_LOG_LEVEL: 'warn' },
+  readyTimeoutMs: START_MS_MAX,
+})
 try {
   const began = performance.now()
   // Opening a key file costs 64 MiB and a second of one core: a few at a time.
   for (let i = 0; i < swarm.peers.length; i += GATEWAYS)
     await Promise.all(swarm.peers.slice(i, i + GATEWAYS).map(peer => peer.start()))
-  await settled(swarm.peers)
+  await settled(swarm.peers, START_MS_MAX)
   say(
     `${cpus()[0]?.model ?? 'unknown processor'}, ${cpus().length} cores, Node ${process.version}, n=${swarm.peers.length}`,
   )

@@ -50,6 +50,8 @@ export type SwarmOptions = {
   readonly nodeArguments?: readonly string[]
   readonly createArguments?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  /** How long a peer may take to start; a machine that starts many at once needs more. */
+  readonly readyTimeoutMs?: number
 }
 
 /** Runs one command of the CLI to its end. */
@@ -172,7 +174,7 @@ export function makePeer(home: string, name: string, options: SwarmOptions): Swa
         const timer = setTimeout(() => {
           started.kill('SIGKILL')
           reject(new Error(`${name} was not ready in time; see ${logFile}`))
-        }, READY_TIMEOUT_MS)
+        }, options.readyTimeoutMs ?? READY_TIMEOUT_MS)
         started.stdout.on('data', chunk => {
           out += chunk
           if (!/^ready /m.test(out)) return
@@ -228,14 +230,14 @@ export async function statusOf(peer: SwarmPeer): Promise<Status> {
 }
 
 /** Waits until every running peer is linked to every other. */
-export async function settled(peers: readonly SwarmPeer[]): Promise<void> {
+export async function settled(peers: readonly SwarmPeer[], timeoutMs = 60_000): Promise<void> {
   const running = peers.filter(peer => peer.process() !== null)
   await eventually(async () => {
     for (const peer of running) {
       const linked = (await statusOf(peer)).peers.filter(other => other.direct).length
       if (linked < running.length - 1) throw new Error(`${peer.name} has ${linked} links, ${running.length - 1} needed`)
     }
-  }, 60_000)
+  }, timeoutMs)
 }
 
 /** Waits until all of them show one head and one state digest; returns that status. */
