@@ -33,10 +33,10 @@ function seedOfCommit(): number | null {
 }
 
 for (const { n, count } of [
-  { n: 4, count: 500 },
-  { n: 6, count: 200 },
-  { n: 7, count: 80 },
-  { n: 10, count: 30 },
+  { n: 4, count: 300 },
+  { n: 6, count: 120 },
+  { n: 7, count: 50 },
+  { n: 10, count: 20 },
 ]) {
   test(`n=${n}: liars, crashes and a hostile network break nothing, seeds 1 to ${count}`, () => campaign(n, 1, count))
   test(`n=${n}: nor with the seeds of this commit`, t => {
@@ -54,6 +54,12 @@ const KEPT = [
 
 test('seeds that once failed', () => {
   for (const kept of KEPT) assert.equal(new World(kept).run().violation, null, JSON.stringify(kept))
+})
+
+test('with f+1 liars the checkers fire', () => {
+  const seeds = Array.from({ length: 60 }, (_, i) => i + 1)
+  const violations = seeds.map(seed => new World({ seed, n: 4, blocks: BLOCKS, liars: 2 }).run().violation)
+  assert.ok(violations.some(violation => violation !== null && /fork|decidable/.test(violation)))
 })
 
 test('the same seed gives the same run', () => {

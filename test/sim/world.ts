@@ -23,6 +23,8 @@ export type WorldOptions = {
   readonly makeReplica?: MakeReplica
   /** With real signatures, codec and ledger. */
   readonly real?: boolean
+  /** f by default, or none. With more than f the checkers must notice. */
+  readonly liars?: number
   /** Instead of either set. */
   readonly parts?: Parts
   /** Gets a line for each message that arrives. */
@@ -51,6 +53,8 @@ type Weather = {
   readonly double: number
   readonly crash: number
   readonly fsyncMaxMs: number
+  /** The node whose links are all slow, or -1. */
+  readonly slow: number
   readonly gstMs: number
   /** How often messages of a kind are held back for long: views then end with some votes cast and others not heard. */
   readonly hold: Readonly<Partial<Record<ConsensusMessage['type'], number>>>
@@ -69,8 +73,9 @@ export class World {
   readonly #adversary: Adversary
   readonly #decided = new Map<number, Map<Height, DecideCertificate>>()
   readonly #requests: Request[] = []
-  /** Group of each node; nodes of different groups do not hear each other. */
+  /** Group of each node; nodes of different groups do not hear each other, or only one way. */
   #groups: readonly number[] = []
+  #oneWay = false
 
   constructor(options: WorldOptions) {
     this.#options = options
@@ -79,10 +84,10 @@ export class World {
     const faults = { n: options.n, ...defaultFaults(options.n) }
     this.parts = options.parts ?? makeParts(faults, options.real === true)
     this.committee = this.parts.committee
-    const liars = random.chance(0.15) ? 0 : faults.f
+    const liars = options.liars ?? (random.chance(0.15) ? 0 : faults.f)
     this.byzantine = new Set(random.shuffle([...Array(options.n).keys()]).slice(0, liars))
     this.checkers = new Checkers(faults, this.byzantine, this.parts.notary)
-    this.weather = drawWeather(random, options.blocks)
+    this.weather = drawWeather(random, options)
     const host = this.#host(options.makeReplica ?? (environment => new Replica(environment)))
     for (let index = 0; index < options.n; index++)
       if (!this.byzantine.has(index)) this.#addPeer(host, index as ValidatorIndex, true)
@@ -158,6 +163,7 @@ export class World {
       scheduler.at(atMs, () => {
         const split = random.chance(0.5)
         this.#groups = this.peers.map(() => (split ? random.between(0, 1) : 0))
+        this.#oneWay = random.chance(0.3)
       })
     scheduler.at(weather.gstMs, () => {
       this.#groups = []
@@ -204,9 +210,15 @@ export class World {
     if (this.calm) return [1 + random.next() * (DELTA_MS - 1)]
     const hold = type === undefined ? 0 : (weather.hold[type] ?? 0)
     if (hold > 0 && random.chance(hold)) return [50 + random.next() * 1_000]
-    if ((from >= 0 && this.#groups[from] !== this.#groups[to]) || random.chance(weather.loss)) return []
-    const one = (): number => 1 + random.next() * (random.chance(0.3) ? weather.delayMaxMs : DELTA_MS)
+    if (this.#isCut(from, to) || random.chance(weather.loss)) return []
+    const slowMs = from === weather.slow || to === weather.slow ? weather.delayMaxMs : 0
+    const one = (): number => 1 + slowMs + random.next() * (random.chance(0.3) ? weather.delayMaxMs : DELTA_MS)
     return random.chance(weather.double) ? [one(), one()] : [one()]
+  }
+
+  #isCut(from: number, to: number): boolean {
+    const [a, b] = [this.#groups[from] ?? 0, this.#groups[to] ?? 0]
+    return from >= 0 && (this.#oneWay ? a < b : a !== b)
   }
 
   #host(makeReplica: MakeReplica): Host {
@@ -289,7 +301,7 @@ export class World {
   }
 }
 
-function drawWeather(random: Random, blocks: number): Weather {
+function drawWeather(random: Random, { n, blocks }: WorldOptions): Weather {
   // A long run has a long storm.
   const gstMs = random.pick([0, 300, 800, 2_000]) * Math.max(1, blocks / 10)
   const rough = random.chance(0.7)
@@ -300,6 +312,7 @@ function drawWeather(random: Random, blocks: number): Weather {
     double: random.pick([0, 0.1]),
     crash: random.pick([0, 0, 0.01, 0.05]),
     fsyncMaxMs: random.pick([0.5, 5, 30]),
+    slow: random.chance(0.2) ? random.between(0, n - 1) : -1,
     hold: random.chance(0.5)
       ? {}
       : {
