@@ -173,7 +173,7 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
     const { record, owner, kind, confidentiality, labels } = operation
     try {
       const { bytes, ruleDigest } = await options.makeTwin({
-        bytes: copy.take(kind),
+        ...copy.take(kind),
         extractKey: new Uint8Array(randomBytes(32)),
         patientKey: fromHex(owner),
       })

@@ -42,6 +42,7 @@ const WALLS: Readonly<Record<string, Wall>> = {
       'wire/codec.ts',
       // The thread in which a twin is made.
       'records/twin.ts',
+      'records/deidentify/dicom.ts',
       'records/deidentify/fhir.ts',
       'records/deidentify/rules.ts',
     ],

@@ -17,9 +17,9 @@ export type TwinMakerOptions = { readonly timeoutMs?: number; readonly heapMaxMi
 
 /** Takes the bytes over: they are gone for the caller. */
 export function twinMaker({ timeoutMs = TIMEOUT_MS, heapMaxMib = HEAP_MAX_MIB }: TwinMakerOptions = {}): MakeTwin {
-  return async ({ bytes, extractKey, patientKey }) => {
+  return async ({ kind, bytes, extractKey, patientKey }) => {
     const worker = new Worker(new URL('./twin-thread.ts', import.meta.url), {
-      workerData: { bytes, extractKey, patientKey },
+      workerData: { kind, bytes, extractKey, patientKey },
       transferList: [bytes.buffer as ArrayBuffer],
       resourceLimits: { maxOldGenerationSizeMb: heapMaxMib },
       // A trap prints a stack, and a stack may quote the record.

@@ -3,15 +3,19 @@
 
 import { parentPort, workerData } from 'node:worker_threads'
 import { EmrmError } from '../model/errors.ts'
+import { deidentifyDicom } from '../records/deidentify/dicom.ts'
 import { deidentifyFhir } from '../records/deidentify/fhir.ts'
 import { standardRules } from '../records/deidentify/rules.ts'
+import type { MakeTwin } from '../records/twin.ts'
 
-type Question = { readonly bytes: Uint8Array; readonly extractKey: Uint8Array; readonly patientKey: Uint8Array }
+type Question = Parameters<MakeTwin>[0]
 
 const port = parentPort
 if (port !== null)
   try {
-    const { bytes, ruleDigest } = deidentifyFhir({ ...(workerData as Question), rules: standardRules() })
+    const question = workerData as Question
+    const { bytes, ruleDigest } =
+      question.kind === 'dicom' ? deidentifyDicom(question) : deidentifyFhir({ ...question, rules: standardRules() })
     port.postMessage({ type: 'made', bytes, ruleDigest })
   } catch (error) {
     if (!(error instanceof EmrmError)) throw error

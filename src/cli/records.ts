@@ -33,7 +33,7 @@ export function addRecordCommands(session: Session, program: Command): void {
     .option('--kind <kind>', 'fhir, dicom, pdf, text, other (default: detected)')
     .option('--label <code>', 'HL7 sensitivity code; may be given several times', collect)
     .option('--confidentiality <level>', 'U, L, M, N, R or V', 'N')
-    .option('--twin', 'make a de-identified twin too (FHIR), which an --anonymous policy releases in its place')
+    .option('--twin', 'make a de-identified twin too (FHIR, DICOM), which an --anonymous policy releases in its place')
   handle<AddOptions>(session, add, (options, file = '') =>
     withApi(options.home, async api => {
       const query = {

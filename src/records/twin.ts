@@ -6,17 +6,21 @@ import { EmrmError } from '../model/errors.ts'
 import type { Digest } from '../model/ids.ts'
 import type { RecordKind } from '../model/operations.ts'
 
-/** No longer FHIR record is recognised as FHIR (kind.ts), so this refuses nothing that could have a twin. */
+/** The longest record of which a twin is made. No longer JSON is recognised as FHIR (kind.ts); an image of this size has many frames. */
 export const TWIN_BYTES_MAX: number = 32 * 1024 * 1024
+
+/** Kinds of which there are twins. */
+export type TwinKind = 'fhir' | 'dicom'
 
 export type MadeTwin = {
   readonly bytes: Uint8Array
-  /** Of the rule set; the twin carries it in meta.tag as well. */
+  /** Of the rule set; the twin carries it too. */
   readonly ruleDigest: Digest
 }
 
 /** Throws EmrmError `record-malformed`, `deidentify-unsupported`, `deidentify-rule-failed`, `deidentify-failed`. */
 export type MakeTwin = (request: {
+  readonly kind: TwinKind
   readonly bytes: Uint8Array
   /** Random, for this twin alone: no two twins can be joined. */
   readonly extractKey: Uint8Array
@@ -43,12 +47,12 @@ export class PlainCopy {
   }
 
   /** The whole record; the copy is empty afterwards. Throws EmrmError `deidentify-unsupported`. */
-  take(kind: RecordKind): Uint8Array {
+  take(kind: RecordKind): { readonly kind: TwinKind; readonly bytes: Uint8Array } {
     try {
-      if (kind !== 'fhir' || this.size > this.bytesMax)
+      if ((kind !== 'fhir' && kind !== 'dicom') || this.size > this.bytesMax)
         throw new EmrmError(
           'deidentify-unsupported',
-          `there is no de-identified twin of this ${kind} record: only FHIR R4 as JSON of up to ${this.bytesMax / 1_048_576} MiB has one; share it without the anonymous label only`,
+          `there is no de-identified twin of this ${kind} record: only FHIR R4 as JSON and DICOM of up to ${this.bytesMax / 1_048_576} MiB have one; share it without the anonymous label only`,
           { kind, size: this.size, sizeMax: this.bytesMax },
         )
       const whole = new Uint8Array(this.size)
@@ -57,7 +61,8 @@ export class PlainCopy {
         whole.set(chunk, at)
         at += chunk.length
       }
-      return whole
+      this.size = 0
+      return { kind, bytes: whole }
     } finally {
       this.wipe()
     }

@@ -32,15 +32,22 @@ async function passed(copy: PlainCopy, bytes: Uint8Array): Promise<Buffer> {
 
 test('the thread gives the same twin as the rules do here', async () => {
   const here = deidentifyFhir({ bytes: patient(), rules: standardRules(), ...keys })
-  const made = await twinMaker()({ bytes: patient(), ...keys })
+  const made = await twinMaker()({ kind: 'fhir', bytes: patient(), ...keys })
   assert.deepEqual(Buffer.from(made.bytes), Buffer.from(here.bytes))
   assert.equal(made.ruleDigest, standardRules().digest)
 })
 
+test('images go the way of DICOM', async () => {
+  const asked = twinMaker()({ kind: 'dicom', bytes: patient(), ...keys })
+  await assert.rejects(asked, { code: 'record-malformed', message: /DICM/ })
+})
+
 test('what the rules refuse is refused with its reason', async () => {
   const bytes = new TextEncoder().encode('{"resourceType":"Binary","data":"AAAA"}')
-  await assert.rejects(twinMaker()({ bytes, ...keys }), { code: 'deidentify-unsupported' })
-  await assert.rejects(twinMaker()({ bytes: new Uint8Array([0x7b]), ...keys }), { code: 'record-malformed' })
+  await assert.rejects(twinMaker()({ kind: 'fhir', bytes, ...keys }), { code: 'deidentify-unsupported' })
+  await assert.rejects(twinMaker()({ kind: 'fhir', bytes: new Uint8Array([0x7b]), ...keys }), {
+    code: 'record-malformed',
+  })
 })
 
 test('a record that takes too long or too much memory ends its thread, and the asker hears why', async () => {
@@ -48,20 +55,20 @@ test('a record that takes too long or too much memory ends its thread, and the a
   const large = `{"resourceType":"Bundle","entry":[${Array(60_000).fill(entry).join()}]}`
   const bytes = (): Uint8Array => new TextEncoder().encode(large)
   const refused = { code: 'deidentify-failed' }
-  await assert.rejects(twinMaker({ timeoutMs: 20 })({ bytes: bytes(), ...keys }), {
+  await assert.rejects(twinMaker({ timeoutMs: 20 })({ kind: 'fhir', bytes: bytes(), ...keys }), {
     ...refused,
     facts: { why: 'it takes too long' },
   })
-  const greedy = twinMaker({ heapMaxMib: 8 })({ bytes: bytes(), ...keys })
+  const greedy = twinMaker({ heapMaxMib: 8 })({ kind: 'fhir', bytes: bytes(), ...keys })
   await assert.rejects(greedy, { ...refused, facts: { why: 'it needs too much memory' } })
 })
 
-test('the copy lets everything pass and gives it back once, and only of a FHIR record', async () => {
+test('the copy lets everything pass and gives it back once, and only of kinds that have twins', async () => {
   const copy = new PlainCopy()
   assert.deepEqual(await passed(copy, patient()), Buffer.from(patient()))
-  assert.deepEqual(Buffer.from(copy.take('fhir')), Buffer.from(patient()))
-  assert.deepEqual(copy.take('fhir'), new Uint8Array(patient().length), 'it was wiped')
-  for (const kind of ['dicom', 'pdf', 'text', 'other']) {
+  assert.deepEqual(Buffer.from(copy.take('fhir').bytes), Buffer.from(patient()))
+  assert.deepEqual(copy.take('fhir').bytes, new Uint8Array(0), 'it was wiped')
+  for (const kind of ['pdf', 'text', 'other']) {
     const opaque = new PlainCopy()
     await passed(opaque, patient())
     assert.throws(() => opaque.take(kind), { code: 'deidentify-unsupported' })
@@ -72,7 +79,7 @@ test('beyond its limit the copy is given up, and what streams by is whole all th
   const size = patient().length
   const exact = new PlainCopy(size)
   await passed(exact, patient())
-  assert.equal(exact.take('fhir').length, size)
+  assert.equal(exact.take('fhir').bytes.length, size)
   const less = new PlainCopy(size - 1)
   assert.deepEqual(await passed(less, patient()), Buffer.from(patient()))
   assert.throws(() => less.take('fhir'), { code: 'deidentify-unsupported' })

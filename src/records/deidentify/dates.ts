@@ -1,4 +1,4 @@
-// Dates moved by whole days, as FHIR writes them. Whole days keep every interval between dates of one patient; the time of day
+// Dates moved by whole days, as FHIR and DICOM write them. Whole days keep every interval between dates of one patient; the time of day
 // goes unless a rule keeps it, because a second-exact time would join two extracts. No clock: a date is text and a day number.
 
 const DAYS_TO_MONTH = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334]
@@ -22,9 +22,18 @@ export function shiftFhirDate(text: string, days: number, time: TimeOfDay, insta
   if (first < 1 || first > 12) return null
   if (day === undefined) return yearText(yearOfDay(dayNumber(Number(year), first, 15) + days))
   if (Number(day) < 1 || Number(day) > daysInMonth(Number(year), first)) return null
-  const moved = dayText(dayNumber(Number(year), first, Number(day)) + days)
+  const moved = dayText(dayNumber(Number(year), first, Number(day)) + days, '-')
   if (clock === undefined || time === 'drop') return instant ? `${moved}T00:00:00Z` : moved
   return `${moved}T${clock}${zone ?? 'Z'}`
+}
+
+/** A DICOM DA or the date part of a DT, `YYYYMMDD` or the old `YYYY.MM.DD`; null when it is none. The time part of a DT is always dropped. */
+export function shiftDicomDate(text: string, days: number): string | null {
+  const match = /^(\d{4})\.?(\d\d)\.?(\d\d)(?:\d{2,6}(?:\.\d{1,6})?)?(?:[+-]\d{4})?$/.exec(text.trim())
+  if (match === null) return null
+  const [year, month, day] = [Number(match[1]), Number(match[2]), Number(match[3])]
+  if (month < 1 || month > 12 || day < 1 || day > daysInMonth(year, month)) return null
+  return dayText(dayNumber(year, month, day) + days, '')
 }
 
 /** The year in which a FHIR date begins; null when it is none. */
@@ -69,10 +78,10 @@ function yearText(year: number): string {
   return String(Math.max(1, year)).padStart(4, '0')
 }
 
-function dayText(number: number): string {
+function dayText(number: number, separator: string): string {
   const year = yearOfDay(Math.max(1, number))
   let rest = Math.max(1, number) - dayNumber(year, 1, 1)
   let month = 1
   while (rest >= daysInMonth(year, month)) rest -= daysInMonth(year, month++)
-  return [yearText(year), String(month).padStart(2, '0'), String(rest + 1).padStart(2, '0')].join('-')
+  return [yearText(year), String(month).padStart(2, '0'), String(rest + 1).padStart(2, '0')].join(separator)
 }

@@ -20,6 +20,7 @@ import { makeExtractKeys } from './keys.ts'
 import type { Place } from './paths.ts'
 import { elementOf, isResourceType } from './r4-schema.ts'
 import type { RuleSet } from './rules.ts'
+import { unsupported } from './unsupported.ts'
 
 export type FhirTwin = {
   readonly bytes: Uint8Array
@@ -215,13 +216,6 @@ function tagged(twin: JsonObject, rules: RuleSet): JsonObject {
   const tag = Array.isArray(meta['tag']) ? meta['tag'] : []
   const rule = { system: RULES_SYSTEM, version: `${rules.id} ${rules.version}`, code: rules.digest }
   return { ...twin, meta: { ...meta, tag: [...tag, rule] } }
-}
-
-function unsupported(what: string): EmrmError {
-  return new EmrmError(
-    'deidentify-unsupported',
-    `${what}: it has no de-identified twin; share it only without the anonymous label`,
-  )
 }
 
 function emptyCounts(): FhirCounts {

@@ -12,7 +12,7 @@ const KEY_BYTES_MIN = 16
 export type ExtractKeys = {
   /** A pseudonym in the form of a UUID (version 8), good as a FHIR id and after `urn:uuid:`. */
   pseudonym(id: string): string
-  /** A DICOM UID under 2.25, for a UID of FHIR ImagingStudy. */
+  /** A DICOM UID under 2.25, for a UID of DICOM or of FHIR ImagingStudy. */
   uid(uid: string): string
   /** 64 hexadecimal digits. */
   hash(text: string): string
@@ -20,6 +20,8 @@ export type ExtractKeys = {
   fraction(text: string): number
   /** Days, in [-365, -1], the same for all records of this patient in this extract. */
   readonly shiftDays: number
+  /** What stands for the patient in a DICOM PatientID: 16 characters. */
+  readonly patient: string
 }
 
 /** `extractKey`: 16 random bytes or more, one per extract. `patientKey`: names the patient within the network; secret or not. Throws EmrmError `deidentify-key-invalid`. */
@@ -42,6 +44,7 @@ export function makeExtractKeys(extractKey: Uint8Array, patientKey: Uint8Array):
     hash: text => hmac(textKey, text).toString('hex'),
     fraction: text => hmac(noiseKey, text).readUIntBE(0, 6) / 2 ** 48,
     shiftDays: -1 - (hmac(subkey('shift'), patientKey).readUIntBE(0, 6) % SHIFT_DAYS_MAX),
+    patient: `P${hmac(subkey('patient'), patientKey).toString('hex').slice(0, 15).toUpperCase()}`,
   }
 }
 
