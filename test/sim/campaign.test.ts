@@ -7,6 +7,7 @@ import { test } from 'node:test'
 import { isReal, World } from './world.ts'
 
 const BLOCKS = 3
+const SEED_OF_A_FORK = 43
 
 function campaign(n: number, from: number, count: number): void {
   for (let seed = from; seed < from + count; seed++) {
@@ -57,9 +58,9 @@ test('seeds that once failed', () => {
 })
 
 test('with f+1 liars the checkers fire', () => {
-  const seeds = Array.from({ length: 60 }, (_, i) => i + 1)
-  const violations = seeds.map(seed => new World({ seed, n: 4, blocks: BLOCKS, liars: 2 }).run().violation)
-  assert.ok(violations.some(violation => violation !== null && /fork|decidable/.test(violation)))
+  // Few random runs of two liars fork; the others stand still, for which the run waits long. twins.test.ts forks at once.
+  const { violation } = new World({ seed: SEED_OF_A_FORK, n: 4, blocks: BLOCKS, liars: 2 }).run()
+  assert.match(violation ?? '', /fork|decidable/)
 })
 
 test('the same seed gives the same run', () => {
