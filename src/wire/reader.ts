@@ -132,9 +132,8 @@ export class Reader {
     if (width === 1) return this.#shortest(this.#bytes[at] as number, 24)
     if (width === 2) return this.#shortest(this.#bytes.readUInt16BE(at), 0x100)
     if (width === 4) return this.#shortest(this.#bytes.readUInt32BE(at), 0x1_0000)
-    const high = this.#bytes.readUInt32BE(at)
-    must(high < 0x20_0000, 'number-too-large')
-    return this.#shortest(high * TWO_TO_32 + this.#bytes.readUInt32BE(at + 4), TWO_TO_32)
+    // Above 2^53 this is rounded, but stays above: every caller has a limit below it.
+    return this.#shortest(this.#bytes.readUInt32BE(at) * TWO_TO_32 + this.#bytes.readUInt32BE(at + 4), TWO_TO_32)
   }
 
   #shortest(value: number, least: number): number {

@@ -11,11 +11,13 @@ import { crc32 } from 'node:zlib'
 
 import { ClassicLevel } from 'classic-level'
 
-import { openLevelStorage } from '../../src/adapters/level-storage.ts'
+import { type LevelStorage, openLevelStorage } from '../../src/adapters/level-storage.ts'
+import type { Block } from '../../src/model/block.ts'
 import { EmrmError } from '../../src/model/errors.ts'
-import type { Digest, Height, View } from '../../src/model/ids.ts'
-import { voteRecords } from '../wire/samples.ts'
-import { chainOf } from './storage-chain.ts'
+import { digestOf } from '../../src/model/hash.ts'
+import type { Digest, Height, RequestId, View } from '../../src/model/ids.ts'
+import { chainId, voteRecords } from '../wire/samples.ts'
+import { bulkBlock, chainOf, changeOf } from './storage-chain.ts'
 
 let folder: string
 let count = 0
@@ -167,6 +169,24 @@ test('a damaged entry or marker of the checkpoint is named and never used', asyn
   }
 })
 
+test("a value that lies under another's key is not taken for its own", async () => {
+  const directory = place()
+  const store = await openLevelStorage(directory)
+  const changes = new Map([
+    ['a', new Uint8Array([1])],
+    ['b', new Uint8Array([2])],
+  ])
+  await store.write([{ type: 'checkpoint', height: 1 as Height, root: '0'.repeat(64) as Digest, changes }])
+  await store.close()
+  await raw(directory, async database => {
+    const values = await database.values({ gte: Buffer.from([5]), lt: Buffer.from([6]) }).all()
+    await database.put(Buffer.from('\u0005b'), values[0] as Buffer)
+  })
+  const again = await openLevelStorage(directory)
+  await assert.rejects(again.loadCheckpoint(), withCode('checkpoint-corrupt'))
+  await again.close()
+})
+
 test('the first height that is missing is reported', async () => {
   const directory = await stored(9)
   await raw(directory, async database => {
@@ -214,6 +234,36 @@ test('a folder whose files are damaged is refused with what to do', async () => 
   await writeFile(manifest, flipAt(await readFile(manifest), 8))
   await assert.rejects(openLevelStorage(directory), withCode('store-corrupt'))
 })
+
+test('requests that left the tail for the runs are found, also by the next process, and damage to a run is named', async () => {
+  const directory = place()
+  const store = await openLevelStorage(directory)
+  const blocks: Block[] = []
+  for (let height = 1; height <= 10; height++) {
+    const block = bulkBlock(height, blocks.at(-1)?.id ?? (chainId as Block['id']), 4_000)
+    blocks.push(block)
+    await store.write([changeOf(block)])
+  }
+  const findAll = async (where: LevelStorage): Promise<void> => {
+    for (const block of blocks)
+      for (const index of [0, 1_234, 3_999])
+        assert.deepEqual(await where.requestAt(block.requests[index]!.id), { height: block.header.height, index })
+    assert.equal(await where.requestAt(block32('absent')), null)
+  }
+  await findAll(store)
+  await store.close()
+  const again = await openLevelStorage(directory)
+  await findAll(again)
+  await again.close()
+  // Nine blocks have reached 32 768 requests; the tenth is the tail. Nearly all of the 4096 buckets are in use.
+  const runs = await rewrite(directory, 3, value => flipAt(value, value.length - 1))
+  assert.ok(runs > 4_000 && runs <= 4_096, `${runs} values`)
+  const hurt = await openLevelStorage(directory)
+  await assert.rejects(hurt.requestAt(blocks[0]!.requests[0]!.id), withCode('store-corrupt'))
+  await hurt.close()
+})
+
+const block32 = (name: string): RequestId => digestOf(Buffer.from(name)) as RequestId
 
 test('what was acknowledged survives a kill in the middle of writes, and every write is whole', async () => {
   for (let round = 0; round < 3; round++) {

@@ -1,11 +1,12 @@
 // Blocks to store: a chain of any length with requests of its own in each block, and what a store has to keep beside them.
 
-import type { Block } from '../../src/model/block.ts'
+import type { Block, Request } from '../../src/model/block.ts'
 import type { Height, Timestamp, ValidatorIndex, View } from '../../src/model/ids.ts'
 import type { DecideCertificate } from '../../src/model/messages.ts'
 import type { Outcome } from '../../src/model/operations.ts'
 import type { StoredChange } from '../../src/ports.ts'
-import { blockOf, chainId, operations, requestOf, TIME } from '../wire/samples.ts'
+import { encodeStatement, sealRequest } from '../../src/wire/codec.ts'
+import { blockOf, chainId, operations, requestOf, requests, TIME } from '../wire/samples.ts'
 
 export type Link = { readonly block: Block; readonly change: Extract<StoredChange, { readonly type: 'block' }> }
 
@@ -31,6 +32,16 @@ export function blockAt(height: number, parentId: Block['id'], requestsEach: num
     requestOf(operations['access.request'], undefined, TIME + height * 100_000 + i),
   )
   return blockOf({ height: height as Height, parentId, timestamp: (TIME + height) as Timestamp }, held)
+}
+
+/** A block full of requests that nobody signed, made fast: the store does not judge them. */
+export function bulkBlock(height: number, parentId: Block['id'], requestsEach: number): Block {
+  const [sample] = requests
+  const held = Array.from({ length: requestsEach }, (_, i) => {
+    const timestamp = (TIME + height * 100_000 + i) as Timestamp
+    return sealRequest(encodeStatement({ ...(sample as Request), timestamp }), new Uint8Array(64))
+  })
+  return blockOf({ height: height as Height, parentId }, held)
 }
 
 export function changeOf(block: Block): Link['change'] {

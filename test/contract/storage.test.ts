@@ -12,8 +12,8 @@ import type { BlockId, Digest, Height, RequestId, View } from '../../src/model/i
 import type { VoteRecord } from '../../src/model/vote-record.ts'
 import type { Storage, StoredChange } from '../../src/ports.ts'
 import { encodeVoteRecord } from '../../src/wire/codec.ts'
-import { voteRecords } from '../wire/samples.ts'
-import { chainOf } from './storage-chain.ts'
+import { blockOf, voteRecords } from '../wire/samples.ts'
+import { chainOf, changeOf } from './storage-chain.ts'
 
 const height = (value: number): Height => value as Height
 const view = (value: number, at = 2): VoteRecord => ({ type: 'view', height: height(at), view: value as View })
@@ -136,6 +136,18 @@ for (const maker of makers)
       await again.close()
     })
 
+    test('votes are forgotten by whoever opened the store last, and then for good', async () => {
+      const store = await maker.open()
+      await store.write([...voteRecords.map(vote), vote(view(1, 3))])
+      const again = await reopened(store)
+      await again.write([{ type: 'forget-votes', height: height(2) }])
+      assert.deepEqual(await saved(again), encoded([view(1, 3)]))
+      await again.write([vote(view(9))])
+      const last = await reopened(again)
+      assert.deepEqual(await saved(last), encoded([view(9), view(1, 3)]))
+      await last.close()
+    })
+
     test('votes of heights that are decided are not told, even when they were not forgotten', async () => {
       const store = await maker.open()
       const [first, second] = chainOf(2)
@@ -189,12 +201,12 @@ for (const maker of makers)
     test('a request that stands in two blocks is found in the first', async () => {
       const store = await maker.open()
       const [first] = chainOf(1, 2)
-      const [, second] = chainOf(2, 2, 1)
-      const replay = chainOf(1, 2, 2, first!.block.id)[0]!
-      assert.notEqual(second, undefined)
+      const [one, two] = first!.block.requests
       await store.write([first!.change])
-      await store.write([replay.change])
-      assert.deepEqual(await store.requestAt(first!.block.requests[1]!.id), { height: 1, index: 1 })
-      await store.close()
+      await store.write([changeOf(blockOf({ height: height(2), parentId: first!.block.id }, [two!, one!]))])
+      const again = await reopened(store)
+      assert.deepEqual(await again.requestAt(one!.id), { height: 1, index: 0 })
+      assert.deepEqual(await again.requestAt(two!.id), { height: 1, index: 1 })
+      await again.close()
     })
   })
