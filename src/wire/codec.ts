@@ -27,19 +27,17 @@ export {
   encodeMessage,
   messageSignedBytes,
 } from './messages-codec.ts'
-export { canonicalOperation, operationFromJson, operationToJson, outcomeToJson } from './operations-codec.ts'
+export { operationFromJson, operationToJson, outcomeToJson } from './operations-codec.ts'
 export {
   decodeRequest,
   decodeRequestBatch,
   encodeRequest,
   encodeRequestBatch,
   encodeStatement,
-  type RequestStatement,
   requestSignedBytes,
   requestToJson,
   sealRequest,
 } from './request-codec.ts'
-export type { Json } from './shape.ts'
 export {
   decodeKeptBlock,
   decodeOutcomes,
