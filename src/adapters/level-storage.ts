@@ -3,8 +3,6 @@
 // used and never skipped. A block is one value, since a put costs 10 µs; requests are found through request-index.ts.
 // Not here: the key space (level-keys.ts), signatures of what is read (wire/verify), repair.
 
-import { ClassicLevel } from 'classic-level'
-
 import { assert, EmrmError } from '../model/errors.ts'
 import { fromHex, toHex } from '../model/hash.ts'
 import type { BlockId, Digest, Height, RequestId } from '../model/ids.ts'
@@ -12,11 +10,20 @@ import type { VoteRecord } from '../model/vote-record.ts'
 import type { Storage, StoredBlock, StoredChange } from '../ports.ts'
 import { decodeKeptBlock, decodeVoteRecord, encodeKeptBlock, encodeVoteRecord, WireFault } from '../wire/codec.ts'
 import {
+  checkLayout,
+  corruptBlock,
+  corruptCheckpoint,
+  corruptStore,
+  corruptVotes,
+  type Database,
+  namedError,
+  openDatabase,
+} from './level-database.ts'
+import {
   blockIdKey,
   blockKey,
   bucketKey,
   heightOfVoteKey,
-  LAYOUT,
   numberOf,
   seal,
   stateKey,
@@ -42,10 +49,7 @@ export type LevelStorage = Storage & { readonly problems: readonly StoreProblem[
 
 type Put = { readonly type: 'put'; readonly key: Buffer; readonly value: Buffer }
 type Operation = Put | { readonly type: 'del'; readonly key: Buffer }
-type Database = ClassicLevel<Buffer, Buffer>
 
-const CACHE_BYTES = 32 * 1024 * 1024
-const WRITE_BUFFER_BYTES = 16 * 1024 * 1024
 const READ_AT_ONCE = 1_000
 
 /** `directory` is made when it is missing. Throws EmrmError `home-in-use`, `store-corrupt`, `store-open-failed`, `store-too-new`. */
@@ -62,7 +66,7 @@ export async function openLevelStorage(directory: string): Promise<LevelStorage>
     return store
   } catch (error) {
     await database.close()
-    throw error instanceof EmrmError ? error : corruptStore(directory, error)
+    throw namedError(directory, error)
   }
 }
 
@@ -352,76 +356,9 @@ class Store implements LevelStorage {
     try {
       return await read()
     } catch (error) {
-      throw codeOf(error) === 'LEVEL_CORRUPTION' ? corruptStore(this.#database.location, error) : error
+      throw namedError(this.#database.location, error)
     }
   }
 }
 
 const put = (key: Buffer, value: Uint8Array): Put => ({ type: 'put', key, value: seal(key, value) })
-
-async function openDatabase(directory: string): Promise<Database> {
-  const database: Database = new ClassicLevel(directory, {
-    keyEncoding: 'buffer',
-    valueEncoding: 'buffer',
-    // Hashes, signatures and ciphertext do not get smaller.
-    compression: false,
-    cacheSize: CACHE_BYTES,
-    writeBufferSize: WRITE_BUFFER_BYTES,
-  })
-  try {
-    await database.open()
-    return database
-  } catch (error) {
-    const code = codeOf(error instanceof Error ? (error.cause ?? error) : error)
-    if (code === 'LEVEL_LOCKED')
-      throw new EmrmError(
-        'home-in-use',
-        `another process holds ${directory}; stop the peer that runs from this home, or use another home`,
-        { directory },
-        error,
-      )
-    if (code === 'LEVEL_CORRUPTION') throw corruptStore(directory, error)
-    throw new EmrmError(
-      'store-open-failed',
-      `${directory} cannot be opened; check that it exists, belongs to this user and that the disk has room`,
-      { directory },
-      error,
-    )
-  }
-}
-
-async function checkLayout(database: Database): Promise<void> {
-  const key = table('layout')
-  const sealed = await database.get(key)
-  if (sealed === undefined) {
-    await database.put(key, seal(key, u64(LAYOUT)))
-    return
-  }
-  const value = unseal(key, sealed)
-  if (value === null) throw corruptStore(database.location)
-  const layout = numberOf(value)
-  if (layout !== LAYOUT)
-    throw new EmrmError(
-      'store-too-new',
-      `${database.location} has layout ${layout}, this version reads ${LAYOUT}; start it with the version that wrote it`,
-      { layout },
-    )
-}
-
-const codeOf = (error: unknown): unknown =>
-  typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
-
-const RESTORE =
-  'move the data folder away and start again: the peer fetches the chain from the others and signs nothing until it may'
-
-const corruptStore = (directory: string, cause?: unknown): EmrmError =>
-  new EmrmError('store-corrupt', `${directory} is damaged; ${RESTORE}`, { directory }, cause)
-
-const corruptBlock = (height: Height, cause?: unknown): EmrmError =>
-  new EmrmError('block-corrupt', `block ${height} is damaged in this home's store; ${RESTORE}`, { height }, cause)
-
-const corruptVotes = (height: Height, cause?: unknown): EmrmError =>
-  new EmrmError('vote-log-corrupt', `the vote log of height ${height} is damaged; ${RESTORE}`, { height }, cause)
-
-const corruptCheckpoint = (): EmrmError =>
-  new EmrmError('checkpoint-corrupt', `the checkpoint of the state is damaged; ${RESTORE}`)
