@@ -35,7 +35,7 @@ export type Match = {
 export type Links = (from: number, to: number, message: ConsensusMessage) => boolean
 type Decided = { readonly block: Block; readonly certificate: DecideCertificate }
 
-export const STAGE_PACEMAKER = { viewTimeoutMs: 100, viewTimeoutMaxMs: 3_200, resendMs: 25 }
+export const STAGE_PACEMAKER = { viewTimeoutMs: 100, viewTimeoutMaxMs: 3_200, resendMs: 24 }
 
 export class Stage {
   readonly scheduler: Scheduler = new Scheduler()
