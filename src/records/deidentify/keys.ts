@@ -2,7 +2,7 @@
 // subkeys of the extract's key, so that nothing of one extract equals anything of another (NORELINK), while within an extract the same id
 // gets the same pseudonym everywhere. P-42. Not here: who makes and forgets the extract key.
 
-import { createHmac } from 'node:crypto'
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto'
 import { EmrmError } from '../../model/errors.ts'
 
 /** No shift is zero: a zero would release true dates. A year back at most, so that no date of the twin lies after its release. */
@@ -31,7 +31,8 @@ export function makeExtractKeys(extractKey: Uint8Array, patientKey: Uint8Array):
       'deidentify-key-invalid',
       `an extract key has at least ${KEY_BYTES_MIN} random bytes and a patient key at least one; make a new extract`,
     )
-  const subkey = (label: string): Buffer => hmac(extractKey, `emrm/deidentify/1/${label}`)
+  const root = createSecretKey(extractKey)
+  const subkey = (label: string): KeyObject => createSecretKey(hmac(root, `emrm/deidentify/1/${label}`))
   const idKey = subkey('id')
   const uidKey = subkey('uid')
   const textKey = subkey('text')
@@ -48,7 +49,7 @@ export function makeExtractKeys(extractKey: Uint8Array, patientKey: Uint8Array):
   }
 }
 
-function hmac(key: Uint8Array, data: string | Uint8Array): Buffer {
+function hmac(key: KeyObject, data: string | Uint8Array): Buffer {
   return createHmac('sha256', key).update(data).digest()
 }
 
