@@ -8,7 +8,7 @@ import type { PeerId, RequestId, Timestamp, Verified } from './model/ids.ts'
 import type { RequestResult } from './model/operations.ts'
 import { type Clock, type GossipVerdict, type Log, type Network, TOPICS } from './ports.ts'
 import { makeRequestBatcher, unwrapFromGossip, wrapForGossip } from './roads.ts'
-import { decodeRequestBatch, encodeRequestBatch } from './wire/codec.ts'
+import { decodeRequestBatch, encodeRequestBatch, WireFault } from './wire/codec.ts'
 import type { Verifier } from './wire/verify.ts'
 
 /** A request that still waits after this long is told to the others again: gossip may have lost it. */
@@ -75,7 +75,9 @@ export function makeIntake(options: Options): Intake {
     try {
       return onBatch(wrapped, from)
     } catch (error) {
-      log.warn('batch-refused', { peer: from, reason: error instanceof Error ? error.message : 'malformed' })
+      // Bytes that are no batch are the sender's fault; anything else is ours.
+      if (!(error instanceof WireFault)) throw error
+      log.warn('batch-refused', { peer: from, reason: error.reason })
       return 'reject'
     }
   })
