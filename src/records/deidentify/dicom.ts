@@ -18,12 +18,14 @@ import {
   uidText,
   writeDicom,
 } from './dicom-file.ts'
+import { arePixelsOnly, isCompressed } from './dicom-pixels.ts'
 import profile from './dicom-profile.json' with { type: 'json' }
 import { malformed } from './json.ts'
 import { type ExtractKeys, makeExtractKeys } from './keys.ts'
 import { canonicalRules, NUMBER_MAX } from './rules.ts'
 import { unsupported } from './unsupported.ts'
 
+type Context = { readonly keys: ExtractKeys; readonly names: ReadonlySet<string> }
 type DicomTwin = { readonly bytes: Uint8Array; readonly ruleDigest: Digest }
 
 const vrs = byTag(dictionary.elements)
@@ -46,6 +48,32 @@ const LOOKUP_TABLES = ['00281201', '00281202', '00281203', '00283006']
 const BULK = ['OB', 'OD', 'OF', 'OL', 'OV', 'OW']
 /** Screens as pictures, ultrasound with its captions, documents: unless the object says that nothing is burned in, it may be. */
 const OFTEN_BURNED_IN = /^1\.2\.840\.10008\.5\.1\.4\.1\.1\.(?:7(?:\.[0-9]+)?|3\.1|6\.1|6\.2|77\.1\..+|104\..+)$/
+/** PDF, CDA, models for printers. */
+const DOCUMENT = /^1\.2\.840\.10008\.5\.1\.4\.1\.1\.104\./
+const OVERLAY_BIT = /^60..0102$/
+/** Patient's and other ids, accession number, institution, department, station, serial number, study id, request. */
+const IDENTITIES = [
+  '00100020',
+  '00101000',
+  '00080050',
+  '00080080',
+  '00081010',
+  '00081040',
+  '00181000',
+  '00200010',
+  '00401001',
+]
+/** Shorter names are syllables of other words. */
+const NAME_MIN = 3
+/** DCM codes of what was done: the Basic Profile, and dates moved by the same number of days. */
+const METHODS: readonly DataSet[] = [
+  ['113100', 'Basic Application Confidentiality Profile'],
+  ['113107', 'Retain Longitudinal Temporal Information Modified Dates Option'],
+].map(([code, meaning]) => [
+  textElement('00080100', 'SH', code as string),
+  textElement('00080102', 'SH', 'DCM'),
+  textElement('00080104', 'LO', meaning as string),
+])
 const BIRTH_DATE = '00100030'
 const PATIENT_ID = '00100020'
 const IMPLEMENTATION = '2.25.260440600879505885504947542832030318443'
@@ -59,10 +87,12 @@ export function deidentifyDicom(request: {
   const keys = makeExtractKeys(request.extractKey, request.patientKey)
   const file = readDicom(request.bytes, tag => vrs.get(tag) ?? null, checkSyntax)
   checkPixels(file)
-  const data = new Map(dataSet(file.data, keys).map(element => [element.tag, element]))
+  const context: Context = { keys, names: namesIn(file.data) }
+  const data = new Map(dataSet(file.data, context).map(element => [element.tag, element]))
   const put = (tag: string, vr: string, value: string): void => void data.set(tag, textElement(tag, vr, value))
   put('00120062', 'CS', 'YES')
   put('00120063', 'LO', `PS3.15 ${profile.edition} Basic Profile\\${digest}`)
+  data.set('00120064', { tag: '00120064', vr: 'SQ', value: METHODS })
   put('00280303', 'CS', 'MODIFIED')
   const uid = (tag: string): string => {
     const value = data.get(tag)?.value
@@ -73,42 +103,90 @@ export function deidentifyDicom(request: {
     { tag: '00020001', vr: 'OB', value: Uint8Array.of(0, 1) },
     textElement('00020002', 'UI', uid('00080016')),
     textElement('00020003', 'UI', uid('00080018')),
-    textElement('00020010', 'UI', file.transferSyntax === RUN_LENGTH ? RUN_LENGTH : EXPLICIT),
+    textElement('00020010', 'UI', isEncapsulated(file.transferSyntax) ? file.transferSyntax : EXPLICIT),
     textElement('00020012', 'UI', IMPLEMENTATION),
   ]
   const sorted = [...data.values()].sort((a, b) => (a.tag < b.tag ? -1 : 1))
   return { bytes: writeDicom(meta, sorted), ruleDigest: digest }
 }
 
+const isEncapsulated = (syntax: string): boolean => syntax === RUN_LENGTH || isCompressed(syntax)
+
 function checkSyntax(uid: string): void {
-  if (![IMPLICIT, EXPLICIT, RUN_LENGTH].includes(uid))
+  if (![IMPLICIT, EXPLICIT].includes(uid) && !isEncapsulated(uid))
     throw unsupported(
-      `DICOM in transfer syntax ${UID.test(uid) ? uid : '?'} (only little endian, uncompressed or run-length, is read: compressed pixels may carry text)`,
+      `DICOM in transfer syntax ${UID.test(uid) ? uid : '?'} (only little endian is read, uncompressed or with pixels in run-length, JPEG, JPEG-LS or JPEG 2000)`,
     )
 }
 
-function checkPixels({ data }: DicomFile): void {
-  if (!data.some(({ tag }) => PIXELS.includes(tag))) return
+/** Throws EmrmError `deidentify-unsupported` of pixels that may show or carry who the patient is, and of documents that are no image. */
+function checkPixels({ data, transferSyntax }: DicomFile): void {
   const said = (tag: string): string => {
     const value = data.find(element => element.tag === tag)?.value
     return value instanceof Uint8Array ? uidText(value) : ''
   }
+  if (DOCUMENT.test(said('00080016'))) throw unsupported('a document within DICOM')
+  const pixels = data.filter(({ tag }) => PIXELS.includes(tag))
+  if (pixels.length === 0) return
+  for (const { value } of pixels) {
+    const fragments = 'fragments' in value ? value.fragments : null
+    if ((fragments !== null) !== isEncapsulated(transferSyntax))
+      throw malformed('pixels in another form than the transfer syntax says')
+    if (fragments !== null && isCompressed(transferSyntax) && !arePixelsOnly(fragments, transferSyntax))
+      throw unsupported('compressed pixels with comments or other data in them')
+  }
+  // Old overlays lie in the unused bits of the pixels.
+  if (
+    data.some(
+      ({ tag, value }) => OVERLAY_BIT.test(tag) && value instanceof Uint8Array && value.some(byte => byte !== 0),
+    )
+  )
+    throw unsupported('pixels with an overlay in their high bits')
+  if (said('00280302') === 'YES') throw unsupported('pixels that show a face (RecognizableVisualFeatures is YES)')
   const burned = said('00280301')
   if (burned === 'NO') return
   if (burned !== '' || OFTEN_BURNED_IN.test(said('00080016')))
     throw unsupported('DICOM pixels that may show the name of the patient (BurnedInAnnotation is not NO)')
 }
 
-function dataSet(data: DataSet, keys: ExtractKeys): Element[] {
-  return data.flatMap(element => twinOf(element, keys) ?? [])
+/** Names and numbers of persons and places in the object, lower case: what is left must not repeat them. */
+function namesIn(data: DataSet): ReadonlySet<string> {
+  const names = new Set<string>()
+  const walk = (items: DataSet): void => {
+    for (const { tag, vr, value } of items) {
+      if (!(value instanceof Uint8Array)) {
+        if (!('fragments' in value)) value.forEach(walk)
+        continue
+      }
+      const isPerson = vr === 'PN' || vrs.get(tag) === 'PN'
+      if (!isPerson && !IDENTITIES.includes(tag)) continue
+      for (const part of text(value).split(isPerson ? /[\\^=\s\0]+/ : '\\')) {
+        const name = plain(part)
+        if (name.length >= NAME_MIN) names.add(name)
+      }
+    }
+  }
+  walk(data)
+  return names
+}
+
+const plain = (part: string): string =>
+  part
+    .replace(/[\0 ]+$/, '')
+    .trimStart()
+    .toLowerCase()
+
+function dataSet(data: DataSet, context: Context): Element[] {
+  return data.flatMap(element => twinOf(element, context) ?? [])
 }
 
 /** Pixels within a sequence are icons and the like, which no one looked at for names. */
-function nested(item: DataSet, keys: ExtractKeys): Element[] {
-  return dataSet(item, keys).filter(({ tag }) => !PIXELS.includes(tag))
+function nested(item: DataSet, context: Context): Element[] {
+  return dataSet(item, context).filter(({ tag }) => !PIXELS.includes(tag))
 }
 
-function twinOf(element: Element, keys: ExtractKeys): Element | null {
+function twinOf(element: Element, context: Context): Element | null {
+  const { keys } = context
   const { tag, vr, value } = element
   const group = Number.parseInt(tag.slice(0, 4), 16)
   const defined = vrs.get(tag)
@@ -121,10 +199,10 @@ function twinOf(element: Element, keys: ExtractKeys): Element | null {
   if (!(value instanceof Uint8Array)) {
     if ('fragments' in value) return PIXELS.includes(tag) ? element : null
     const emptied = action !== undefined && action !== 'X/Z/U*'
-    return { tag, vr: 'SQ', value: emptied ? [] : value.map(item => nested(item, keys)) }
+    return { tag, vr: 'SQ', value: emptied ? [] : value.map(item => nested(item, context)) }
   }
   if (action !== undefined) return replaced(tag, vr, value, action, keys)
-  return kept(element, value, keys)
+  return kept(element, value, context)
 }
 
 /** Actions Z and D and their mixtures: a moved date, a dummy where the profile wants one, else nothing in it. */
@@ -141,9 +219,10 @@ function replaced(tag: string, vr: string, value: Uint8Array, action: string, ke
 }
 
 /** What the profile does not name. */
-function kept(element: Element, value: Uint8Array, keys: ExtractKeys): Element | null {
+function kept(element: Element, value: Uint8Array, { keys, names }: Context): Element | null {
   const { tag, vr } = element
   const parts = text(value).split('\\')
+  if (['CS', 'LO', 'SH'].includes(vr) && parts.some(part => repeats(plain(part), names))) return null
   const all = (holds: (part: string) => boolean): Element | null =>
     parts.every(part => holds(part.replace(/[\0 ]+$/, '').trimStart())) ? element : null
   const size = NUMBERS[vr]
@@ -168,6 +247,13 @@ function kept(element: Element, value: Uint8Array, keys: ExtractKeys): Element |
     default:
       return BULK.includes(vr) && (PIXELS.includes(tag) || LOOKUP_TABLES.includes(tag)) ? element : null
   }
+}
+
+/** A short name is only a whole value: three letters stand in many a word. */
+function repeats(part: string, names: ReadonlySet<string>): boolean {
+  if (names.has(part)) return true
+  for (const name of names) if (name.length > NAME_MIN && part.includes(name)) return true
+  return false
 }
 
 function dates(value: Uint8Array, keys: ExtractKeys): string {
