@@ -172,6 +172,44 @@ test('numbers that could be a telephone or social security number are dropped, m
     textOf(deidentifyFhir({ bytes: quantity(value), rules: standardRules(), extractKey: key(1), patientKey }))
   assert.match(twin('1.50'), /"value":1\.50/)
   assert.doesNotMatch(twin('999488934'), /999488934/)
+  const coded = { value: 999488934, system: 'http://unitsofmeasure.org', code: '/min' }
+  assert.doesNotMatch(JSON.stringify(twinOf({ ...OBSERVATION, valueQuantity: coded })), /999488934/)
+})
+
+test('a code is no place for a name: units, codes of HL7 and question numbers are words of their systems or go', () => {
+  const coded = (system: string, code: string): Json | undefined =>
+    at(twinOf({ ...OBSERVATION, code: { coding: [{ system, code }] } }), '.code.coding[0].code')
+  const unit = (code: string): Json | undefined =>
+    at(
+      twinOf({ ...OBSERVATION, valueQuantity: { value: 1, system: 'http://unitsofmeasure.org', code } }),
+      '.valueQuantity.code',
+    )
+  const actCode = 'http://terminology.hl7.org/CodeSystem/v3-ActCode'
+  for (const [system, code] of [
+    [actCode, 'AMB'],
+    ['http://terminology.hl7.org/CodeSystem/condition-clinical', 'active'],
+    ['http://snomed.info/sct', '44054006'],
+  ] as const)
+    assert.equal(coded(system, code), code)
+  for (const [system, code] of [
+    [actCode, 'Lovelace'],
+    [actCode, '555-12-3456'],
+    [actCode, 'active'],
+    ['http://terminology.hl7.org/CodeSystem/Lovelace', 'AMB'],
+    ['http://hl7.org/fhir/Lovelace', 'final'],
+    ['http://snomed.info/sct', 'Lovelace'],
+    ['constructor', 'name'],
+  ] as const)
+    assert.equal(coded(system, code), undefined, `${system} ${code}`)
+  for (const code of ['mg/dL', 'mm[Hg]', '10*3/uL', 'mL/min/{1.73_m2}', '{score}', 'm[IU]/mL', '/min', '%'])
+    assert.equal(unit(code), code)
+  for (const code of ['Lovelace', '{Ada Lovelace}', '{Lovelace}', 'mg{Ada}', '[Ada]', '555-12-3456'])
+    assert.equal(unit(code), undefined, code)
+  const linkId = (text: string): Json | undefined =>
+    at(twinOf({ resourceType: 'QuestionnaireResponse', item: [{ linkId: text }] }), '.item[0].linkId')
+  assert.equal(linkId('2.1.16'), '2.1.16')
+  assert.equal(linkId('/54114-4/54117-7'), '/54114-4/54117-7')
+  assert.equal(linkId('555-12-3456'), undefined)
 })
 
 test('beyond 89 years nothing tells the age', () => {
@@ -194,6 +232,16 @@ test('beyond 89 years nothing tells the age', () => {
   assert.equal(at(old, '.entry[1].resource.onsetAge.value'), 89)
   assert.equal(at(old, '.entry[1].resource.onsetAge.comparator'), '>')
   assert.equal(at(old, '.entry[2].resource.onsetDateTime'), undefined)
+  const onset = (value: number, code: string): Json[] => {
+    const onsetAge = { value, unit: 'of Ada', system: 'http://unitsofmeasure.org', code }
+    const twin = twinOf({ resourceType: 'Condition', onsetAge })
+    return [at(twin, '.onsetAge.value') ?? null, at(twin, '.onsetAge.comparator') ?? null]
+  }
+  assert.deepEqual(onset(89, 'a'), [89, null])
+  assert.deepEqual(onset(1_100, 'mo'), [1_068, '>'])
+  assert.deepEqual(onset(1_000, 'mo'), [1_000, null])
+  assert.deepEqual(onset(34_000, 'd'), [32_485, '>'])
+  assert.deepEqual(onset(93, 'of Ada'), [89, '>'], 'an age of no known unit')
 })
 
 test('a postcode of few inhabitants or of another country does not become three digits', () => {

@@ -42,7 +42,14 @@ const DATES = ['date', 'dateTime', 'instant']
 const TYPES_OF_NUMBERS = ['decimal', 'integer', 'positiveInt', 'unsignedInt']
 export const QUANTITIES: readonly string[] = ['Quantity', 'Age', 'Count', 'Distance', 'Duration']
 const YEAR_UNITS: readonly Json[] = ['a', 'year', 'years', 'yr', 'yrs']
-export const AGE_MAX = 89
+/** So many make a year at least; an age in any other unit counts as years. */
+const PER_YEAR: ReadonlyMap<Json, number> = new Map([
+  ['mo', 12],
+  ['wk', 52],
+  ['d', 365],
+  ['h', 8_760],
+])
+const AGE_MAX = 89
 
 /** `parent`: the object that holds the value. */
 export function deidentifyValue(
@@ -114,11 +121,19 @@ export function hashReference(reference: string, keys: ExtractKeys): string {
   return `urn:uuid:${keys.pseudonym(reference)}`
 }
 
-/** Is this quantity an age in years beyond the limit? */
-export function isOldAge(quantity: JsonObject): boolean {
-  const years = YEAR_UNITS.includes(quantity['code'] ?? null) || YEAR_UNITS.includes(quantity['unit'] ?? null)
-  return years && (numberOf(quantity['value']) ?? 0) > AGE_MAX
+/**
+ * The limit that this age exceeds, in its own unit; null when it is within it or is no age. So many years are an age anywhere; months, weeks
+ * and days only where R4 says so.
+ */
+export function exceededAge(quantity: JsonObject, type: string): number | null {
+  const value = numberOf(quantity['value']) ?? 0
+  const said = [quantity['code'] ?? null, quantity['unit'] ?? null]
+  if (type !== 'Age' && !said.some(unit => YEAR_UNITS.includes(unit))) return null
+  const limit = AGE_MAX * (said.some(unit => YEAR_UNITS.includes(unit)) ? 1 : Math.max(1, ...said.map(perYear)))
+  return value > limit ? limit : null
 }
+
+const perYear = (unit: Json): number => PER_YEAR.get(unit) ?? 1
 
 function fits(value: Json, type: string): boolean {
   if (type === 'boolean') return typeof value === 'boolean'
@@ -171,8 +186,7 @@ function codingValue(value: Json, place: Place, coding: JsonObject, rules: RuleS
 
 function quantityValue(value: Json, place: Place, quantity: JsonObject, rules: RuleSet): boolean {
   const coded = rules.knowsCode(quantity['system'], quantity['code'])
-  if (place.name === 'value')
-    return coded || rules.units.has(quantity['unit'] ?? null) || Math.abs(numberOf(value) ?? Infinity) < NUMBER_MAX
+  if (place.name === 'value') return Math.abs(numberOf(value) ?? Infinity) < NUMBER_MAX
   if (place.name === 'comparator') return requiredCodes.has(value as string)
   if (place.name === 'unit') return rules.units.has(value)
   return (place.name === 'code' || place.name === 'system') && coded

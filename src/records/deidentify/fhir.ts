@@ -6,15 +6,7 @@ import { EmrmError } from '../../model/errors.ts'
 import type { Digest } from '../../model/ids.ts'
 import { latestYear } from './dates.ts'
 import { RuleFault } from './expression.ts'
-import {
-  AGE_MAX,
-  deidentifyValue,
-  type FhirCounts,
-  isOldAge,
-  MASKED,
-  QUANTITIES,
-  type ValueContext,
-} from './fhir-values.ts'
+import { deidentifyValue, exceededAge, type FhirCounts, MASKED, QUANTITIES, type ValueContext } from './fhir-values.ts'
 import { isObject, isRawNumber, type Json, type JsonObject, malformed, parseJson, textOf } from './json.ts'
 import { makeExtractKeys } from './keys.ts'
 import type { Place } from './paths.ts'
@@ -127,8 +119,10 @@ class Walk {
       else if (!(key.slice(1) in object)) this.property(object, key.slice(1), null, place, put)
     }
     const rule = this.rules.rules[place.rule]
-    if (rule?.method === 'quantity' && QUANTITIES.includes(place.type) && isOldAge(object) && 'value' in twin) {
-      Object.assign(twin, { value: AGE_MAX, comparator: '>' })
+    const limit =
+      rule?.method === 'quantity' && QUANTITIES.includes(place.type) ? exceededAge(object, place.type) : null
+    if (limit !== null && 'value' in twin) {
+      Object.assign(twin, { value: limit, comparator: '>' })
       this.context.counts.aged++
     }
     if (rule?.method === 'substitute' && place.rule !== above && isObject(rule.replaceWith)) {

@@ -4,7 +4,7 @@
 
 import { type Expression, parseExpression, RuleFault, truth } from './expression.ts'
 import type { Json } from './json.ts'
-import { type ElementType, elementOf, isPrimitive, isResourceType } from './r4-schema.ts'
+import { type ElementType, elementOf, isPrimitive } from './r4-schema.ts'
 
 type Step =
   | { readonly type: 'root'; readonly resource: string }
@@ -37,7 +37,7 @@ export type Place = {
   /** No rule before `rule` can match below. */
   readonly settled: boolean
   readonly items: readonly Item[]
-  readonly edges: Map<string, Edge | null>
+  readonly edges: Map<string, Edge>
 }
 type Edge = {
   readonly element: ElementType
@@ -80,23 +80,19 @@ export class PathAutomaton {
     return this.placeOf(edge, node)
   }
 
-  /** The place of property `json` below `place`; null when R4 has none. For a nested resource, `resourceType` is its own. */
+  /** The place of property `json` below `place`; null when R4 has none. For a nested resource, `resourceType` is its own, one of R4. */
   step(place: Place, json: string, node: Json, resourceType: string | null): Place | null {
     const key = resourceType === null ? json : `${json}\n${resourceType}`
     let edge = place.edges.get(key)
     if (edge === undefined) {
       const element = elementOf(place.type, json)
-      edge = null
-      if (
-        element !== null &&
-        (element.type !== 'Resource' || (resourceType !== null && isResourceType(resourceType)))
-      ) {
-        const type = element.type === 'Resource' ? (resourceType as string) : element.type
-        edge = { element, type, entry: this.enter(place.items, place.rule, element, type), places: new Map() }
-      }
+      // Names that R4 does not have are not remembered: a record can bring any number of them.
+      if (element === null || (element.type === 'Resource' && resourceType === null)) return null
+      const type = element.type === 'Resource' ? (resourceType as string) : element.type
+      edge = { element, type, entry: this.enter(place.items, place.rule, element, type), places: new Map() }
       place.edges.set(key, edge)
     }
-    return edge === null ? null : this.placeOf(edge, node)
+    return this.placeOf(edge, node)
   }
 
   private placeOf(edge: Edge, node: Json): Place {

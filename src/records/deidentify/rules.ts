@@ -5,6 +5,7 @@
 import { EmrmError } from '../../model/errors.ts'
 import { digestOf } from '../../model/hash.ts'
 import type { Digest } from '../../model/ids.ts'
+import { type CodeSystems, codeSystemsOf } from './code-systems.ts'
 import type { TimeOfDay } from './dates.ts'
 import { type Expression, parseExpression, RuleFault } from './expression.ts'
 import { isObject, type Json, type JsonObject, numberOf } from './json.ts'
@@ -49,7 +50,6 @@ export type RuleSet = {
   readonly partial: { readonly dates: boolean; readonly zips: boolean; readonly ages: boolean }
   /** May this code of this system leave? A system nobody listed is local and may hold anything. */
   knowsCode(system: Json | undefined, code: Json | undefined): boolean
-  knowsSystem(system: Json | undefined): boolean
   readonly units: ReadonlySet<Json>
   readonly usCountries: ReadonlySet<Json>
 }
@@ -76,13 +76,11 @@ export function parseRuleSet(value: Json): RuleSet {
   const parameters = isObject(value['parameters']) ? value['parameters'] : {}
   const checks = checksOf(value)
   const rules = given.map(rule => ruleOf(rule, checks))
-  const systems = codeSystemsOf(value['codeSystems'])
+  const systems = systemsOf(value['codeSystems'])
   const zips = isObject(parameters['restrictedZipCodes'])
     ? parameters['restrictedZipCodes']['prefixes']
     : parameters['restrictedZipCodeTabulationAreas']
   const lists = isObject(value['lists']) ? value['lists'] : {}
-  const known = (system: Json | undefined): RegExp | null =>
-    typeof system === 'string' ? patternFor(systems, system) : null
   return {
     id: textOr(value['id'], 'unnamed'),
     version: textOr(value['version'], '0'),
@@ -100,8 +98,7 @@ export function parseRuleSet(value: Json): RuleSet {
       zips: parameters['enablePartialZipCodesForRedact'] === true,
       ages: parameters['enablePartialAgesForRedact'] === true,
     },
-    knowsSystem: system => known(system) !== null,
-    knowsCode: (system, code) => typeof code === 'string' && (known(system)?.test(code) ?? false),
+    knowsCode: (system, code) => typeof code === 'string' && (systems.get(system ?? null)?.(code) ?? false),
     units: new Set(textsOf(lists['units'] ?? [])),
     usCountries: new Set(textsOf(lists['usCountries'] ?? [])),
   }
@@ -204,28 +201,14 @@ function checksOf(value: JsonObject): ReadonlyMap<string, Only> {
 export const NUMBER_MAX = 1e7
 const URI = /^[\w:/.#|-]{1,200}$/
 
-type CodeSystems = {
-  readonly exact: ReadonlyMap<string, RegExp>
-  readonly below: readonly (readonly [string, RegExp])[]
-}
-
-/** A system that ends in a slash stands for all below it. */
-function codeSystemsOf(value: Json | undefined): CodeSystems {
-  const exact = new Map<string, RegExp>()
-  const below: [string, RegExp][] = []
-  for (const entry of Array.isArray(value) ? value : []) {
-    if (!isObject(entry) || typeof entry['system'] !== 'string') throw invalid('a code system has a system and a code')
-    const pattern = patternOf(entry['code'])
-    if (entry['system'].endsWith('/')) below.push([entry['system'], pattern])
-    else exact.set(entry['system'], pattern)
+function systemsOf(value: Json | undefined): CodeSystems {
+  try {
+    const systems = codeSystemsOf(value)
+    if (systems !== null) return systems
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error
   }
-  return { exact, below }
-}
-
-function patternFor(systems: CodeSystems, system: string): RegExp | null {
-  const exact = systems.exact.get(system)
-  if (exact !== undefined) return exact
-  return URI.test(system) ? (systems.below.find(([prefix]) => system.startsWith(prefix))?.[1] ?? null) : null
+  throw invalid('a code system has a system and a pattern, or a system and the list of HL7')
 }
 
 function patternOf(value: Json | undefined): RegExp {
