@@ -6,7 +6,7 @@ import { encode } from '@ipld/dag-cbor'
 import { RULES_VERSION } from '../access/decide.ts'
 import { rulesOf } from '../access/rules.ts'
 import type { Block, BlockHeader, Request } from '../model/block.ts'
-import type { Committee } from '../model/committee.ts'
+import { type Committee, leadAfter } from '../model/committee.ts'
 import { assert } from '../model/errors.ts'
 import type { Genesis } from '../model/genesis.ts'
 import { digestOf, fromHex } from '../model/hash.ts'
@@ -28,7 +28,10 @@ export type Head = {
   /** The chain id at height 0. */
   readonly id: BlockId
   readonly timestamp: Timestamp
-  /** Position of the head's author in the committee of the *next* height. 0, which is the first in the ranking, when an epoch with another committee begins (P-31), and at height 0. */
+  /**
+   * base(h) of the *next* height (consensus.md §1.5): the position of the head's author, or of the one after it when the lead moves on.
+   * 0, which is the first in the ranking, when an epoch with another committee begins (P-31), and at height 0.
+   */
   readonly author: ValidatorIndex
 }
 
@@ -163,9 +166,11 @@ export class Ledger {
   }
 
   #moveTo(block: Block, committee: Committee | null): void {
-    const { height, timestamp, author } = block.header
+    const { height, timestamp } = block.header
     const next = this.committeeAt(nextHeight(height))
-    const base = next === committee ? author : (0 as ValidatorIndex)
+    const { rotationBlocks } = this.#store.now().parameters
+    const stays = next !== null && next === committee
+    const base = stays ? leadAfter(block.header, next, rotationBlocks) : (0 as ValidatorIndex)
     this.#head = { height, id: block.id, timestamp, author: base }
   }
 }

@@ -63,6 +63,8 @@ export type ChainParameters = {
   readonly epochBlocks: number
   /** Holders of each record's ciphertext beside its custodian; all peers must find the same ones. */
   readonly replicas: number
+  /** The lead goes to the next validator every so many blocks; 0: it stays with who has it (consensus.md §1.5). */
+  readonly rotationBlocks: number
 }
 
 // ---- consortium: signed by the authority ----
