@@ -90,7 +90,7 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
   const onDamage = (record: RecordId): void => caretaker.later(record)
   const shareServer = new ShareServer({
     ...{ vault, ledger, sealKey, nextBlock, clock, log, freshness, onDamage },
-    enforce: (grant, record) => house.ask(grant, record),
+    enforce: (grant, record) => house.ask(grant, record, options.ledger.views.attributesNow(grant.requester)),
   })
   const pieceServer = new PieceServer({ vault, ledger, onDamage, clock, log })
   network.onRequest(PROTOCOLS.deposit, (request, from) => receiver.handle(request, from))
