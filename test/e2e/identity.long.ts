@@ -3,13 +3,13 @@
 
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { importJWK, type JWK, jwtVerify } from 'jose'
 import { run } from '../cli/run.ts'
 import { addRecord, observation, outFile, type Person, permit, person, request } from './people.ts'
-import { PASSWORD, type Swarm, type SwarmPeer, startSwarm } from './swarm.ts'
+import { agreed, PASSWORD, type Swarm, type SwarmPeer, settled, startSwarm } from './swarm.ts'
 
 let swarm: Swarm
 let patient: Person
@@ -82,7 +82,7 @@ test('a user without a role of their own acts by a credential, until it is revok
 
 test('a credential ends by itself', async () => {
   const emergency = await person(swarm, at(1), 'short', [])
-  const until = Math.ceil(Date.now() / 1000 + 4) * 1000
+  const until = Math.ceil(Date.now() / 1000 + 15) * 1000
   await issue(emergency, 'short.jwt', '--role', 'attending', '--valid-until', new Date(until).toISOString())
   assert.equal(await decision(emergency), 'grant')
   await new Promise(resolve => setTimeout(resolve, until - Date.now() + 100))
@@ -152,3 +152,103 @@ test('a revoked user is refused with every credential', async () => {
   const another = credential('issue', leaving.id, '--home', at(1).home, '--role', 'attending', '--out', file('x.jwt'))
   assert.equal(await codeOf(...another), 'not-authorized')
 })
+
+// ---- labels ----
+
+const about = (code: string, more: object = {}): string =>
+  JSON.stringify({
+    resourceType: 'Condition',
+    code: { coding: [{ system: 'http://hl7.org/fhir/sid/icd-10', code }] },
+    recordedDate: '1987-06-05',
+    ...more,
+  })
+
+test('a record that is derived as restricted is withheld under a ceiling of N, and the custodian sees why', async () => {
+  const owner = await person(swarm, at(0), 'labelled', ['patient'])
+  const doctor = await person(swarm, at(1), 'ceiling', ['attending'])
+  await writeFile(file('hiv.json'), about('B20'))
+  const add = ['record', 'add', file('hiv.json'), '--home', at(0).home, '--patient', owner.id]
+  const added = await answer(...add, '--label', 'CEL')
+  assert.deepEqual([added['confidentiality'], added['labels']], ['R', ['CEL', 'HIV']])
+  const labelling = added['labelling'] as Record<string, unknown>
+  assert.deepEqual(
+    [labelling['given'], labelling['rules'], labelling['unread']],
+    [{ confidentiality: 'N', labels: ['CEL'] }, ['hiv-infection'], null],
+  )
+  const told = await run(add, { EMRM_PASSWORD: PASSWORD })
+  assert.match(told.stdout, /^labels: N given, R HIV registered by hiv-infection \(rules emrm-standard-labels 1\)$/m)
+
+  const target = String(added['record'])
+  const ask = async (): Promise<unknown> => {
+    const { json } = await request(doctor, target, 'attending', 'TREAT', outFile(swarm))
+    return json?.['decision'] === 'grant' ? 'grant' : json?.['reason']
+  }
+  const allowed = ['--grantee', 'role:attending', '--purpose', 'TREAT', '--right', 'read']
+  await permit(owner, allowed)
+  assert.equal(await ask(), 'label-withheld')
+  await permit(owner, [...allowed, '--label-ceiling', 'R'])
+  assert.equal(await ask(), 'grant')
+
+  // What the custodian noted is found there, and nowhere else.
+  const search = ['record', 'list', '--type', 'Condition', '--since', '1987-06-05', '--until', '1987-06-05']
+  const found = await answer(...search, '--home', at(0).home)
+  assert.ok((found['records'] as { record: string }[]).some(each => each.record === target))
+  assert.deepEqual(await answer(...search, '--home', at(1).home), { records: [] })
+  const fhir = await answer('record', 'show', target, '--home', at(0).home, '--fhir')
+  assert.deepEqual(fhir['context'], { period: { start: '1987-06-05' } })
+  await noneOf(['1987-06-05', 'Condition', 'hiv-infection', 'B20'])
+})
+
+test('a record that cannot be read keeps what was given, and says so', async () => {
+  await writeFile(file('letter.txt'), 'HIV, in words')
+  const added = await run(
+    ['record', 'add', file('letter.txt'), '--home', at(0).home, '--patient', patient.id, '--confidentiality', 'R'],
+    { EMRM_PASSWORD: PASSWORD },
+  )
+  assert.match(
+    added.stdout,
+    /^labels: R as given; the record is no FHIR resource as JSON, so nothing was derived: see that they fit$/m,
+  )
+})
+
+test('a hospital’s own label rules apply to what it adds; a broken file keeps its peer from starting', async () => {
+  const rules = {
+    name: 'local',
+    labels: ['TBOO'],
+    confidentiality: 'V',
+    codes: [{ system: 'https://h4.example', codes: ['x'] }],
+  }
+  const own = { id: 'hospital-4', version: '1', date: '2027-01-31', extends: 'standard', rules: [rules] }
+  const config = join(at(3).home, 'config.json')
+  const settings = JSON.parse(await readFile(config, 'utf8')) as object
+  await at(3).stop()
+  await writeFile(config, JSON.stringify({ ...settings, labels: 'labels.json' }))
+  await writeFile(join(at(3).home, 'labels.json'), JSON.stringify({ ...own, rulez: [] }))
+  await assert.rejects(at(3).start(), /label-rules-invalid/)
+  await writeFile(join(at(3).home, 'labels.json'), JSON.stringify(own))
+  await at(3).start()
+  await settled(swarm.peers)
+  await writeFile(
+    file('own.json'),
+    about('F20', { category: [{ coding: [{ system: 'https://h4.example', code: 'x' }] }] }),
+  )
+  const added = await answer('record', 'add', file('own.json'), '--home', at(3).home, '--patient', patient.id)
+  assert.deepEqual([added['confidentiality'], added['labels']], ['V', ['MH', 'PSY', 'TBOO']])
+  assert.equal((added['labelling'] as { ruleSet: { id: string } }).ruleSet.id, 'hospital-4')
+})
+
+/** In no block, as the chain's bytes and as the API shows it, and in no file of any home: the notes are sealed. */
+async function noneOf(marks: readonly string[]): Promise<void> {
+  const { height } = await agreed(swarm.peers)
+  const seen: string[] = []
+  for (let at = 1; at <= height; at++)
+    seen.push(JSON.stringify(await answer('block', String(at), '--home', swarm.peers[2]!.home)))
+  for (const { home } of swarm.peers)
+    for (const name of await readdir(home, { recursive: true }))
+      if ((await stat(join(home, name))).isFile()) seen.push(await readFile(join(home, name), 'latin1'))
+  assert.ok(
+    seen.some(text => text.includes('record.register')),
+    'blocks were looked at',
+  )
+  for (const mark of marks) assert.ok(!seen.some(text => text.includes(mark)), mark)
+}
