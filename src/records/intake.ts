@@ -116,7 +116,8 @@ async function read(options: IntakeOptions): Promise<Read> {
   const { labelRules, confidentiality } = options
   const { kind, resource, tooLarge, source } = await peekKind(watched(options), options.kind)
   const given: Labels = { confidentiality, labels: [...new Set(options.labels)].sort() }
-  const { rules, ...labels } = resource === null ? { ...given, rules: [] } : deriveLabels(labelRules, resource, given)
+  const { rules, ...labels } =
+    resource === null ? { ...given, rules: [] } : await deriveLabels(labelRules, resource, given)
   if (labels.labels.length > LABELS_MAX)
     throw new EmrmError(
       'label-invalid',

@@ -31,16 +31,31 @@ const REPLACED: ReadonlyMap<string, string> = new Map([
 ])
 const ITSELF = 'meta.security'
 
-/** `given`: the custodian's, and the floor. */
-export function deriveLabels(rules: LabelRules, resource: object, given: Labels): Derivation {
+/** Between two of its steps a long derivation lets the peer do other things. Some 10 ms. */
+const NODES_PER_STEP = 20_000
+
+/** `given`: the custodian's, and the floor. Yields after each step and returns the labels. */
+export function* labelSteps(rules: LabelRules, resource: object, given: Labels): Generator<void, Derivation> {
   const found = new Found(rules, given)
   // A stack of our own: a record nested a million deep must not end the peer.
   const open: object[] = [resource]
+  let nodes = 0
   for (let node = open.pop(); node !== undefined; node = open.pop()) {
     if (!Array.isArray(node)) look(node as Fields, found)
     for (const value of Object.values(node)) if (typeof value === 'object' && value !== null) open.push(value)
+    nodes += 1
+    if (nodes % NODES_PER_STEP === 0) yield
   }
   return found.result()
+}
+
+export async function deriveLabels(rules: LabelRules, resource: object, given: Labels): Promise<Derivation> {
+  const steps = labelSteps(rules, resource, given)
+  for (;;) {
+    const step = steps.next()
+    if (step.done) return step.value
+    await new Promise(resolve => setImmediate(resolve))
+  }
 }
 
 type Fields = Readonly<Record<string, unknown>>
