@@ -153,6 +153,33 @@ test('a revoked user is refused with every credential', async () => {
   assert.equal(await codeOf(...another), 'not-authorized')
 })
 
+test('a CA whose key is lost is replaced: the new one vouches, the old one for nobody, its registrations stay', async () => {
+  const authority = ['--authority-key', join(swarm.dir, 'net', 'authority', 'authority.key')]
+  const before = await answer('network', 'ca', 'list', '--home', at(2).home)
+  const { institution } = (await answer('status', '--home', at(2).home)) as { institution: { id: string } }
+  const old = (before['cas'] as { id: string; institutions: string[] }[]).find(({ institutions }) =>
+    institutions.includes(institution.id),
+  )
+  const nurse = await person(swarm, at(2), 'nurse', ['attending'])
+  await issue(nurse, 'nurse.jwt', '--role', 'nurse')
+  const key = file('ca-2.key')
+  const made = await answer('network', 'ca', 'create', '--home', at(2).home, '--out', key)
+  await writeFile(file('ca-2.json'), JSON.stringify(made))
+  await answer('network', 'admit', file('ca-2.json'), '--home', at(0).home, ...authority)
+  await answer('network', 'ca', 'revoke', String(old?.id), '--home', at(0).home, ...authority)
+
+  const register = ['user', 'register', '--home', at(2).home, '--role', 'nurse', '--name', 'n']
+  assert.equal(await codeOf(...register, '--out', file('n1.key')), 'not-authorized')
+  await answer(...register, '--out', file('n2.key'), '--ca-key', key)
+  const verify = credential('verify', file('nurse.jwt'), '--home', at(2).home)
+  assert.equal(await codeOf(...verify), 'credential-issuer-unknown')
+  assert.equal(await decision(nurse, 'nurse'), 'credential-revoked')
+  assert.equal(await decision(nurse), 'grant')
+  const renewed = credential('issue', nurse.id, '--home', at(2).home, '--ca-key', key, '--role', 'nurse')
+  await answer(...renewed, '--out', file('nurse-2.jwt'))
+  assert.equal((await answer(...credential('verify', file('nurse-2.jwt'), '--home', at(2).home)))['status'], 'valid')
+})
+
 // ---- labels ----
 
 const about = (code: string, more: object = {}): string =>
