@@ -45,6 +45,8 @@ export type Settings = {
   readonly vault?: string
   /** This hospital's own rules (enforcer), stricter than the contract; none when absent. */
   readonly rules?: string
+  /** Which codes make a record sensitive (records/labels/rules.ts); the rules of this release when absent. */
+  readonly labels?: string
 }
 
 export type HomePaths = {
@@ -78,6 +80,7 @@ export type PeerConfig = {
   /** Of a database; then the folder is not used. */
   readonly vaultUrl: string | null
   readonly rulesFile: string | null
+  readonly labelsFile: string | null
 }
 
 export type PeerKeys = {
@@ -127,6 +130,7 @@ export async function loadConfig(
     dataDir: inHome(settings.data ?? 'data'),
     vaultDir: inHome(isDatabase(settings.vault) ? 'vault' : (settings.vault ?? 'vault')),
     vaultUrl: isDatabase(settings.vault) ? settings.vault : null,
+    labelsFile: settings.labels === undefined ? null : inHome(settings.labels),
     rulesFile: settings.rules === undefined ? null : inHome(settings.rules),
   }
 }
@@ -173,7 +177,19 @@ async function loadSettings(paths: HomePaths): Promise<Settings> {
 
 /** Throws EmrmError `config-invalid`; an unknown key is named, never ignored. */
 export function parseSettings(json: unknown, file: string): Settings {
-  const keys = ['name', 'basePort', 'listen?', 'announce?', 'api?', 'logLevel?', 'mdns?', 'data?', 'vault?', 'rules?']
+  const keys = [
+    'name',
+    'basePort',
+    'listen?',
+    'announce?',
+    'api?',
+    'logLevel?',
+    'mdns?',
+    'data?',
+    'vault?',
+    'rules?',
+    'labels?',
+  ]
   const object = readObject(json, file, keys)
   const given = <T>(key: string, read: (value: unknown, where: string) => T): T | undefined =>
     object[key] === undefined ? undefined : read(object[key], `${file}.${key}`)
@@ -190,6 +206,7 @@ export function parseSettings(json: unknown, file: string): Settings {
     data: given('data', readText),
     vault: given('vault', readVault),
     rules: given('rules', readText),
+    labels: given('labels', readText),
   })
 }
 

@@ -164,6 +164,7 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       submit,
       submitAsInstitution,
       addRecord: (source, options) => desk.addRecord(source, options),
+      localEntry: record => desk.localEntry(record),
       release: (grant, recipientKey) => desk.release(grant, recipientKey),
       leaves: (record, grant) => desk.leaves(record, grant),
       ciphertext: (record, grant, fromPiece) => desk.ciphertext(record, grant, fromPiece),

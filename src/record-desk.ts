@@ -17,12 +17,15 @@ import { collectShares } from './records/collect.ts'
 import { Depositor } from './records/deposit.ts'
 import { DepositReceiver } from './records/deposit-receiver.ts'
 import { type Intake, type IntakeOptions, prepareRecord } from './records/intake.ts'
+import { parseLabelRules, standardLabels } from './records/labels/rules.ts'
 import type { RecordFacts } from './records/ledger-view.ts'
+import { type LocalEntry, localIndexKey, readEntry } from './records/local-index.ts'
 import { PieceServer } from './records/piece-server.ts'
 import { fetchLeaves, fetchPieces } from './records/piece-source.ts'
 import { ShareServer } from './records/share-server.ts'
 import { type MakeTwin, PlainCopy } from './records/twin.ts'
 import type { Vault } from './records/vault.ts'
+import { readJsonFile } from './shape.ts'
 import { verifySignature } from './wire/verify.ts'
 
 /** How long `record add` waits for 2f+1 validators to sign for their shares. */
@@ -57,15 +60,24 @@ export type RecordDesk = {
   /** Looks at everything in the vault, mends what can be mended, yields the records with which something was wrong. */
   scrub(signal: AbortSignal): AsyncIterable<Care>
   careReport(): CareReport
+  /** What this hospital noted of a record when it took it in; null when it did not. */
+  localEntry(record: RecordId): Promise<LocalEntry | null>
   stop(): Promise<void>
 }
 
-/** Sets the handlers of the record protocols, so before the network starts. Throws EmrmError `rules-invalid`. */
+/** Sets the handlers of the record protocols, so before the network starts. Throws EmrmError `rules-invalid`, `label-rules-invalid`. */
 export async function openRecordDesk(options: RecordDeskOptions): Promise<RecordDesk> {
   const { config, keys, network, vault, clock, log, nextBlock } = options
   const ledger = ledgerFacts(options.ledger)
   const self: Identifier = identifierOf(keys.institution.publicKey)
   const house = await openHouseRules({ file: config.rulesFile, openProgram: options.openProgram, clock, log })
+  const { labelsFile } = config
+  const labelRules =
+    labelsFile === null ? standardLabels() : parseLabelRules(await readJsonFile(labelsFile), labelsFile)
+  const seed = keys.institution.seed()
+  const indexKey = localIndexKey(seed)
+  seed.fill(0)
+  log.info('label-rules-loaded', { id: labelRules.id, version: labelRules.version, digest: labelRules.digest })
   const sealKey = keys.seal
   const { chainId } = config
   const stopping = new AbortController()
@@ -90,7 +102,7 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
   const onDamage = (record: RecordId): void => caretaker.later(record)
   const shareServer = new ShareServer({
     ...{ vault, ledger, sealKey, nextBlock, clock, log, freshness, onDamage },
-    enforce: (grant, record) => house.ask(grant, record),
+    enforce: (grant, record) => house.ask(grant, record, options.ledger.views.attributesNow(grant.requester)),
   })
   const pieceServer = new PieceServer({ vault, ledger, onDamage, clock, log })
   network.onRequest(PROTOCOLS.deposit, (request, from) => receiver.handle(request, from))
@@ -154,7 +166,7 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
   async function add(wanted: Wanted, onProgress: AddRecordOptions['onProgress']): Promise<Intake & { height: number }> {
     const prepared = await prepareRecord({
       ...wanted,
-      ...{ vault, ledger, custodian: self },
+      ...{ vault, ledger, custodian: self, labelRules, indexKey },
       onProgress: bytes => onProgress?.('encrypted', bytes),
     })
     const { record, twinOf } = prepared.operation
@@ -194,7 +206,9 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
       try {
         const added = await add({ ...wanted, ...read }, onProgress)
         const { record } = added.operation
-        const entry = { record, height: added.height, size: added.plainSize }
+        const { kind, confidentiality, labels } = added.operation
+        const { labelling } = added
+        const entry = { record, height: added.height, size: added.plainSize, kind, confidentiality, labels, labelling }
         return copy === null ? entry : { ...entry, ...(await addTwin(added, copy)) }
       } finally {
         copy?.wipe()
@@ -234,6 +248,7 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
     },
     scrub: signal => caretaker.round(signal),
     careReport: () => caretaker.report(),
+    localEntry: record => readEntry(vault, indexKey, record),
     async stop() {
       stopping.abort()
       caretaker.stop()

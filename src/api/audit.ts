@@ -140,6 +140,8 @@ function subjectOf({ views }: Sight, operation: Operation): Subject | null {
     case 'user.register':
     case 'user.revoke':
     case 'user.rotate-key':
+    case 'credential.issue':
+    case 'credential.revoke':
     case 'evidence.submit':
       return null
   }

@@ -49,6 +49,7 @@ const ADVICE: Readonly<Record<RefusalReason, string>> = {
   'not-authorized': 'this key may not do that; use the key of the owner, the guardian, the CA or the authority',
   'unknown-institution': 'no such institution is registered; emrm status shows this one, genesis.json the first ones',
   'unknown-user': 'no such user is registered; register it first',
+  'unknown-credential': 'this user has no such credential; emrm user credential show lists them',
   'unknown-record': 'there is no such record; check its id',
   'unknown-policy': 'there is no such policy in force; emrm policy list shows them',
   'unknown-grant': 'there is no such grant; check its id',

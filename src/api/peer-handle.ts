@@ -9,6 +9,7 @@ import type { BlockId, Digest, Height, Identifier, PeerId, RecordId, RequestId }
 import type { Confidentiality, Operation, Outcome, RequestResult } from '../model/operations.ts'
 import type { Connection, StoredBlock } from '../ports.ts'
 import type { Care, CareReport } from '../records/caretaker.ts'
+import type { Labelling, LocalEntry } from '../records/local-index.ts'
 import type { ReleasedShare } from '../records/shares.ts'
 import type { VerifyProgress, VerifyReport } from '../verify-home.ts'
 
@@ -46,6 +47,11 @@ export type AddedRecord = {
   readonly record: RecordId
   readonly height: number
   readonly size: number
+  readonly kind: string
+  /** As registered: what was given, and what was derived from the record's codes. */
+  readonly confidentiality: Confidentiality
+  readonly labels: readonly string[]
+  readonly labelling: Labelling
   /** When one was asked for: the de-identified twin, or null. */
   readonly twin?: RecordId | null
   /** Digest of the rule set by which the twin was made. */
@@ -88,6 +94,8 @@ export type PeerHandle = {
   submitAsInstitution(operation: Operation): Promise<RequestResult>
   /** Encrypts, deposits shares, registers; resolves when the record is available. Constant memory. */
   addRecord(source: AsyncIterable<Uint8Array>, options: AddRecordOptions): Promise<AddedRecord>
+  /** What this hospital noted of a record for itself; null when it did not take it in. */
+  localEntry(record: RecordId): Promise<LocalEntry | null>
   /** Collects sealed shares for a committed grant from this and other validators. */
   release(grant: RequestId, recipientKey: Uint8Array): Promise<Release>
   /** Ciphertext pieces from `fromPiece` on, from the local vault or another holder. */

@@ -5,7 +5,9 @@ import { stat } from 'node:fs/promises'
 import type { Command } from 'commander'
 
 import { type Api, type Line, type Query, toError } from '../api/client.ts'
+import { documentReferenceFor, type IndexedRecord, type LocalFacts } from '../interop/fhir/document-reference.ts'
 import { EmrmError } from '../model/errors.ts'
+import type { Labelling } from '../records/local-index.ts'
 import { homeCommand, institutionId, withApi, withOptionalKey } from './home.ts'
 import { endProgress, handle, progress, type Session, table } from './session.ts'
 import { collect, readRecordId, readUserId } from './values.ts'
@@ -19,6 +21,12 @@ type AddOptions = {
   readonly twin?: true
 }
 type AskOptions = { readonly home: string; readonly key?: string; readonly patient?: string }
+type ListOptions = AskOptions & {
+  readonly type?: string
+  readonly loinc?: string
+  readonly since?: string
+  readonly until?: string
+}
 
 export function addRecordCommands(session: Session, program: Command): void {
   const record = program.command('record').description('medical records: add one, see the index')
@@ -31,8 +39,12 @@ export function addRecordCommands(session: Session, program: Command): void {
   )
     .requiredOption('--patient <id>', "the owner's identifier", readUserId)
     .option('--kind <kind>', 'fhir, dicom, pdf, text, other (default: detected)')
-    .option('--label <code>', 'HL7 sensitivity code; may be given several times', collect)
-    .option('--confidentiality <level>', 'U, L, M, N, R or V', 'N')
+    .option(
+      '--label <code>',
+      "HL7 sensitivity code, beside those derived from the record's codes; may be repeated",
+      collect,
+    )
+    .option('--confidentiality <level>', "U, L, M, N, R or V; a record's own codes may raise it, never lower it", 'N')
     .option('--twin', 'make a de-identified twin too (FHIR, DICOM), which an --anonymous policy releases in its place')
   handle<AddOptions>(session, add, (options, file = '') =>
     withApi(options.home, async api => {
@@ -56,9 +68,14 @@ export function addRecordCommands(session: Session, program: Command): void {
   )
     .option('--key <file>', 'ask as this user (default: as the hospital)')
     .option('--patient <id>', 'only records of this patient', readUserId)
-  handle<AskOptions>(session, list, options =>
+    .option('--type <type>', "by this hospital's own index: FHIR resource type, as Observation")
+    .option('--loinc <code>', 'by the same: LOINC code')
+    .option('--since <day>', 'by the same: of this day or later, as 2027-01-31')
+    .option('--until <day>', 'by the same: of this day or earlier')
+  handle<ListOptions>(session, list, options =>
     withOptionalKey(session, options, async ({ api, as }) => {
-      const document = await api.call('GET', '/v1/records', { query: { owner: options.patient }, as })
+      const { patient: owner, type, loinc, since, until } = options
+      const document = await api.call('GET', '/v1/records', { query: { owner, type, loinc, since, until }, as })
       const { records } = document as { records: readonly Line[] }
       return { document, lines: records.length === 0 ? ['no records'] : records.map(recordLine) }
     }),
@@ -69,12 +86,17 @@ export function addRecordCommands(session: Session, program: Command): void {
     'show <record>',
     'one index entry',
     'emrm record show 8c1f… --home ./net/hospital-1 --key ./patient.key',
-  ).option('--key <file>', 'ask as this user (default: as the hospital)')
-  handle<AskOptions>(session, show, (options, id = '') => {
+  )
+    .option('--key <file>', 'ask as this user (default: as the hospital)')
+    .option('--fhir', 'as a FHIR DocumentReference')
+  handle<AskOptions & { readonly fhir?: true }>(session, show, (options, id = '') => {
     const target = readRecordId(id)
     return withOptionalKey(session, options, async ({ api, as }) => {
-      const document = (await api.call('GET', `/v1/records/${target}`, { as })) as Line
-      return { document, lines: table(document) }
+      const entry = (await api.call('GET', `/v1/records/${target}`, { as })) as Line
+      if (options.fhir !== true) return { document: entry, lines: table(entry) }
+      const index = entry['index'] as LocalFacts | null
+      const document = documentReferenceFor(entry as unknown as IndexedRecord, index)
+      return { document, lines: [JSON.stringify(document, null, 2)] }
     })
   })
 
@@ -112,12 +134,35 @@ function addCustodyCommands(session: Session, record: Command): void {
   })
 }
 
-const recordLine = (record: Line): string =>
-  `${record['record']}  ${record['kind']}  ${record['confidentiality']}  owner ${record['owner']}  custodian ${record['custodian']}`
+const recordLine = (record: Line): string => {
+  const index = record['index'] as LocalFacts | null
+  const local =
+    index === null
+      ? ''
+      : ['', index.type ?? record['kind'], ...index.loinc, index.date ?? 'undated', `${index.size} B`].join('  ')
+  return `${record['record']}  ${record['kind']}  ${record['confidentiality']}  owner ${record['owner']}  custodian ${record['custodian']}${local}`
+}
 
-function addedLines({ twinRefused, ...added }: Line): readonly string[] {
+type Said = { readonly confidentiality: string; readonly labels: readonly string[] }
+
+function addedLines({ twinRefused, labelling, ...added }: Line): readonly string[] {
   const refused = twinRefused as { readonly message: string } | undefined
-  return refused === undefined ? table(added) : [...table(added), `no twin: ${refused.message}`]
+  const { given, rules, ruleSet, unread } = labelling as Labelling
+  const said = ({ confidentiality, labels }: Said): string => [confidentiality, ...labels].join(' ')
+  const now = said(added as unknown as Said)
+  const by = rules.length === 0 ? '' : ` by ${rules.join(', ')}`
+  const lines = [
+    ...table({ ...added, labels: undefined, confidentiality: undefined }),
+    unread === null
+      ? `labels: ${said(given)} given, ${now} registered${by} (rules ${ruleSet.id} ${ruleSet.version})`
+      : `labels: ${now} as given; ${UNREAD[unread]}, so nothing was derived: see that they fit`,
+  ]
+  return refused === undefined ? lines : [...lines, `no twin: ${refused.message}`]
+}
+
+const UNREAD: Readonly<Record<NonNullable<Labelling['unread']>, string>> = {
+  'not-fhir': 'the record is no FHIR resource as JSON',
+  'too-large': 'the record is JSON of more than 32 MiB',
 }
 
 async function upload(

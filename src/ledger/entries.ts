@@ -4,6 +4,7 @@
 //   settings/now                        chain parameters, faults to tolerate, relations
 //   approval/<digest of operation>      authority keys that have submitted it
 //   institution/<id>  ca/<id>  user/<id>
+//   credential/<user>/<digest>          attributes and roles for a while, with their status
 //   record/<id>  adoption/<record>      the index; a custody hand-over that waits for the new custodian
 //   policy/<owner>/<scope|grantee>      the one permission value, and the last timestamp (stays after a revoke)
 //   delegate/<owner>/<delegate>         the same for delegations
@@ -21,6 +22,7 @@ import type { Digest, Identifier, PeerId, PublicKey, RecordId, RequestId, Timest
 import type {
   AccessReview,
   ChainParameters,
+  CredentialIssue,
   DenialReason,
   Grant,
   Purpose,
@@ -74,6 +76,14 @@ export type User = Subject & {
   readonly scheme: SignatureScheme
   readonly registeredBy: Identifier
   readonly height: number
+}
+
+export type CredentialEntry = Omit<CredentialIssue, 'type'> & {
+  readonly issuer: Identifier
+  readonly height: number
+  /** Block time. */
+  readonly issued: Timestamp
+  readonly revoked: boolean
 }
 
 export type RecordEntry = Omit<RecordRegister, 'type'> & {

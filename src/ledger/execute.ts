@@ -13,6 +13,7 @@ import {
   onValidatorsSet,
 } from './consortium.ts'
 import type { Context } from './context.ts'
+import { onCredentialIssue, onCredentialRevoke } from './credentials.ts'
 import { onDelegateRevoke, onDelegateSet } from './delegates.ts'
 import { onEvidenceSubmit } from './evidence.ts'
 import { onUserRegister, onUserRevoke, onUserRotateKey } from './identity.ts'
@@ -42,6 +43,10 @@ export function execute(context: Context, operation: Operation): Outcome {
       return onUserRevoke(context, operation)
     case 'user.rotate-key':
       return onUserRotateKey(context, operation)
+    case 'credential.issue':
+      return onCredentialIssue(context, operation)
+    case 'credential.revoke':
+      return onCredentialRevoke(context, operation)
     case 'record.register':
       return onRecordRegister(context, operation)
     case 'record.withdraw':

@@ -13,6 +13,7 @@ const SCANNED = [
   'approval',
   'institution',
   'ca',
+  'credential',
   'policy',
   'delegate',
   'emergency',
@@ -48,6 +49,10 @@ export class Store {
     },
     (name, user) => this.indexes.noteUser(name, user),
   )
+  readonly credentials: Table<E.CredentialEntry> = new Table(this.state, 'credential', {
+    ...{ credential: true, user: true, publicKey: true, roles: true, attributes: true, validUntil: true },
+    ...{ issuer: true, height: true, issued: true, revoked: true },
+  })
   readonly records: Table<E.RecordEntry> = new Table(
     this.state,
     'record',

@@ -3,11 +3,13 @@
 
 import type { Policy } from '../access/policy.ts'
 import type { CompiledRelations } from '../access/relations.ts'
+import type { RoleCredential } from '../access/session.ts'
 import { fromHex } from '../model/hash.ts'
 import type { Digest, Identifier, RecordId, RequestId } from '../model/ids.ts'
-import type { ChainParameters, Grant, Relations } from '../model/operations.ts'
+import type { AttributeRow, ChainParameters, Grant, Relations, Role } from '../model/operations.ts'
 import { decisionName } from './access.ts'
 import { ranking } from './committee.ts'
+import { attributesNow, roleCredentials, rolesNow, stands } from './credentials.ts'
 import type * as E from './entries.ts'
 import type { Head } from './ledger.ts'
 import { emergencySuspended } from './reviews.ts'
@@ -72,6 +74,29 @@ export class Views {
 
   usersOf(institution: Identifier): readonly E.User[] {
     return this.#named(this.store.indexes.usersByInstitution.get(institution), name => this.store.users.get(name))
+  }
+
+  /** What the state holds of a user's, over or revoked ones too; `stands`: its CA, its key and itself are not revoked. */
+  credentialsOf(user: Identifier): readonly (E.CredentialEntry & { readonly stands: boolean })[] {
+    const entry = this.user(user)
+    if (entry === null) return []
+    const all = this.store.credentials.under(user)
+    return all.map(credential => ({ ...credential, stands: stands(this.store, entry, credential) }))
+  }
+
+  roleCredentials(user: E.User): readonly RoleCredential[] {
+    return roleCredentials(this.store, user)
+  }
+
+  /** At the head's block time, as of block time. */
+  rolesNow(user: E.User): readonly Role[] {
+    return rolesNow(this.store, user, this.#head().timestamp)
+  }
+
+  /** Att_u; empty for nobody. */
+  attributesNow(user: Identifier): readonly AttributeRow[] {
+    const entry = this.user(user)
+    return entry === null ? [] : attributesNow(this.store, entry, this.#head().timestamp)
   }
 
   record(id: RecordId): E.RecordEntry | null {

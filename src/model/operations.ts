@@ -126,6 +126,27 @@ export type UserRotateKey = {
   readonly scheme: SignatureScheme
 }
 
+// ---- credentials: signed by a CA, for users that are registered ----
+/** Att_u of P-44: an attribute's name and its values, for example `specialty`: `cardiology`. */
+export type AttributeRow = RelationRow
+export type CredentialIssue = {
+  readonly type: 'credential.issue'
+  /** SHA-256 of the exact JWS that travels off the chain (identity/credential.ts). */
+  readonly credential: Digest
+  readonly user: Identifier
+  /** The key that it is bound to (`cnf`): the user's present one. Another key later ends it. */
+  readonly publicKey: PublicKey
+  readonly roles: readonly Role[]
+  readonly attributes: readonly AttributeRow[]
+  /** Holds while block time < validUntil. */
+  readonly validUntil: Timestamp
+}
+export type CredentialRevoke = {
+  readonly type: 'credential.revoke'
+  readonly user: Identifier
+  readonly credential: Digest
+}
+
 // ---- records: signed by the custodian institution ----
 export type RecordRegister = {
   readonly type: 'record.register'
@@ -257,6 +278,8 @@ export type Operation =
   | UserRegister
   | UserRevoke
   | UserRotateKey
+  | CredentialIssue
+  | CredentialRevoke
   | RecordRegister
   | RecordWithdraw
   | RecordAdopt
@@ -302,6 +325,7 @@ export type RefusalReason =
   | 'not-authorized'
   | 'unknown-institution'
   | 'unknown-user'
+  | 'unknown-credential'
   | 'unknown-record'
   | 'unknown-policy'
   | 'unknown-grant'

@@ -199,6 +199,8 @@ export class Caretaker {
       await vault.putItem(entry.record, 'copies', new Uint8Array(0))
       return true
     }
+    // Nobody else has it.
+    if (item === 'facts') return false
     // With the deal at hand all sign again; without it neither can be made anew.
     if (item === 'deal' || !(await vault.items(entry.record)).includes('deal')) return false
     await vault.removeItem(entry.record, 'acks')

@@ -6,6 +6,7 @@
 import { EmrmError } from '../model/errors.ts'
 import type { Digest, Identifier, PeerId, PublicKey, RecordId, RequestId, Timestamp } from '../model/ids.ts'
 import type {
+  AttributeRow,
   ChainParameters,
   Confidentiality,
   DenialReason,
@@ -20,6 +21,8 @@ import type {
   Scope,
 } from '../model/operations.ts'
 import {
+  ATTRIBUTE_VALUES_MAX,
+  ATTRIBUTES_MAX,
   BLOCK_BYTES_MAX,
   BLOCK_REQUESTS_MAX,
   CODE_BYTES_MAX,
@@ -106,6 +109,12 @@ export const parameters: Shape<ChainParameters> = tuple({
   rotationBlocks: uint(),
 })
 
+const attributes: Shape<readonly AttributeRow[]> = sorted(
+  tuple<AttributeRow>({ key: code, values: codes(ATTRIBUTE_VALUES_MAX) }),
+  ATTRIBUTES_MAX,
+  row => row.key,
+)
+
 const scope: Shape<Scope> = union<Scope>({ all: {}, kind: { kind: code }, record: { record: recordId } })
 
 const grantee: Shape<Grantee> = union<Grantee>({
@@ -136,6 +145,15 @@ export const operation: Shape<Operation> = union<Operation>({
   },
   'user.revoke': { user: identifier },
   'user.rotate-key': { user: identifier, publicKey: userKey, scheme },
+  'credential.issue': {
+    credential: digest,
+    user: identifier,
+    publicKey: userKey,
+    roles: codes(ROLES_MAX),
+    attributes,
+    validUntil: timestamp,
+  },
+  'credential.revoke': { user: identifier, credential: digest },
   'record.register': {
     record: recordId,
     owner: identifier,
@@ -242,6 +260,7 @@ const refusal = words<RefusalReason>({
   'not-authorized': true,
   'unknown-institution': true,
   'unknown-user': true,
+  'unknown-credential': true,
   'unknown-record': true,
   'unknown-policy': true,
   'unknown-grant': true,

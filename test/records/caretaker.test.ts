@@ -268,7 +268,7 @@ test('a holder that says it holds and does not is found by a challenge, and gets
   await custodian.depositor.depositMissing(never)
   assert.equal((await holder.vault.entry(facts.record))?.cipherRoot, facts.cipherRoot)
   assert.deepEqual((await custodian.caretaker.care(facts.record, never)).left, [])
-  assert.deepEqual(await custodian.vault.items(facts.record), ['acks', 'share'])
+  assert.deepEqual(await custodian.vault.items(facts.record), ['acks', 'facts', 'share'])
 })
 
 test('a share grant lets its institution keep the record and serve it, until the policy falls', async () => {

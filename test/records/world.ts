@@ -22,6 +22,7 @@ import { Caretaker } from '../../src/records/caretaker.ts'
 import { Depositor } from '../../src/records/deposit.ts'
 import { DepositReceiver } from '../../src/records/deposit-receiver.ts'
 import { prepareRecord } from '../../src/records/intake.ts'
+import { standardLabels } from '../../src/records/labels/rules.ts'
 import type { InstitutionFacts, LedgerView, RecordFacts } from '../../src/records/ledger-view.ts'
 import { PieceServer, type PieceServerOptions } from '../../src/records/piece-server.ts'
 import { createSealKey, type SealKey } from '../../src/records/seal.ts'
@@ -150,6 +151,8 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
         confidentiality: 'N',
         labels: [],
         twinOf: null,
+        labelRules: standardLabels(),
+        indexKey: new Uint8Array(32),
       })
       return world.register(operation)
     },

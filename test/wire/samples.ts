@@ -133,6 +133,19 @@ export const operations: { readonly [T in OperationType]: Sample<T> } = {
   },
   'user.revoke': { type: 'user.revoke', user: id32('user') },
   'user.rotate-key': { type: 'user.rotate-key', user: id32('user'), publicKey: `02${hash('curve')}`, scheme: 2 },
+  'credential.issue': {
+    type: 'credential.issue',
+    credential: hash('credential'),
+    user: id32('user'),
+    publicKey: patient.publicKey,
+    roles: ['attending', 'emergency'],
+    attributes: [
+      { key: 'department', values: ['cardiology'] },
+      { key: 'licence', values: ['110-2026-7'] },
+    ],
+    validUntil: TIME,
+  },
+  'credential.revoke': { type: 'credential.revoke', user: id32('user'), credential: hash('credential') },
   'record.register': {
     type: 'record.register',
     record: id32('record'),
