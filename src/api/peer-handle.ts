@@ -9,6 +9,7 @@ import type { BlockId, Digest, Height, Identifier, PeerId, RecordId, RequestId }
 import type { Confidentiality, Operation, Outcome, RequestResult } from '../model/operations.ts'
 import type { Connection, StoredBlock } from '../ports.ts'
 import type { Care, CareReport } from '../records/caretaker.ts'
+import type { RedealReport } from '../records/redeal.ts'
 import type { ReleasedShare } from '../records/shares.ts'
 import type { VerifyProgress, VerifyReport } from '../verify-home.ts'
 
@@ -97,7 +98,7 @@ export type PeerHandle = {
   verify(onProgress?: VerifyProgress): Promise<VerifyReport>
   /** Mends the vault: yields the records with which something was wrong. */
   scrub(signal: AbortSignal): AsyncIterable<Care>
-  /** What the last look through the vault found. */
-  careReport(): CareReport
+  /** What the last look through the vault found, and how many keys lie with a former committee. */
+  careReport(): CareReport & { readonly redeal: RedealReport }
   stop(): Promise<void>
 }

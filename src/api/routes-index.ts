@@ -2,10 +2,13 @@
 // Each answer is cut to what the caller may see (visibility.ts).
 
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { RecordEntry } from '../ledger/entries.ts'
 import { EmrmError } from '../model/errors.ts'
-import type { Identifier } from '../model/ids.ts'
+import { asHeight, type Identifier, nextHeight } from '../model/ids.ts'
+import { dealStands } from '../model/redeal.ts'
 import { type ApiContext, callerOf, pathId, queryText, recordIdIn } from './context.ts'
 import { explainRecord } from './explain.ts'
+import type { PeerHandle } from './peer-handle.ts'
 import { decodePolicy } from './policy-body.ts'
 import { toJson } from './present.ts'
 import { previewPolicy } from './preview.ts'
@@ -59,9 +62,10 @@ export function addIndexRoutes(app: FastifyInstance, context: ApiContext): void 
     return { records: toJson(recordsFor(sight, owner)) }
   })
 
-  app.get<{ Params: { id: string } }>('/v1/records/:id', async request =>
-    toJson(requireRecord(sightOf(context, request), recordIdIn(request.params.id))),
-  )
+  app.get<{ Params: { id: string } }>('/v1/records/:id', async request => {
+    const entry = requireRecord(sightOf(context, request), recordIdIn(request.params.id))
+    return { ...(toJson(entry) as object), ...keyHolders(context.peer, entry) }
+  })
 
   app.get<{ Params: { id: string } }>('/v1/records/:id/explain', async request => {
     const sight = sightOf(context, request)
@@ -80,6 +84,16 @@ export function addIndexRoutes(app: FastifyInstance, context: ApiContext): void 
     requireOwner(sight, policy.owner)
     return toJson(previewPolicy(sight, policy))
   })
+}
+
+/** Who holds the key's shares, and whether they are the committee of now; if not, the custodian's peer deals the key anew by itself. */
+function keyHolders(peer: PeerHandle, { dealtAt }: RecordEntry): object {
+  const dealt = peer.committeeAt(asHeight(dealtAt))
+  const { height } = peer.views.head()
+  const present = peer.committeeAt(nextHeight(height)) ?? peer.committeeAt(height)
+  if (dealt === null || present === null) return {}
+  const names = dealt.validators.map(({ name }) => name)
+  return { sharesWith: names, sharesWithPresentCommittee: dealStands(dealt, present) }
 }
 
 export function ownerIn(request: FastifyRequest): Identifier | null {

@@ -13,6 +13,7 @@ import type {
   Grantee,
   Operation,
   Outcome,
+  RedealAck,
   RefusalReason,
   RelationRow,
   Relations,
@@ -40,6 +41,7 @@ import {
   ROLES_MAX,
   SEAL_KEY_BYTES,
   SECP256K1_KEY_BYTES,
+  SIGNATURE_BYTES,
   SIGNATURES_MAX,
 } from './limits.ts'
 import {
@@ -117,6 +119,12 @@ const grantee: Shape<Grantee> = union<Grantee>({
 
 export const caInstitutions: Shape<readonly Identifier[]> = sorted(identifier, INSTITUTIONS_MAX, same)
 
+const redealAcks: Shape<readonly RedealAck[]> = sorted(
+  tuple<RedealAck>({ index: uint(SIGNATURES_MAX - 1), signature: bytes(SIGNATURE_BYTES) }),
+  SIGNATURES_MAX,
+  ack => String(ack.index).padStart(3, '0'),
+)
+
 export const operation: Shape<Operation> = union<Operation>({
   'institution.admit': { name, publicKey: ed25519Key, peerId, sealKey, region: name, score: uint() },
   'institution.rate': { institution: identifier, score: uint() },
@@ -149,10 +157,20 @@ export const operation: Shape<Operation> = union<Operation>({
     shareCount: uint(),
     threshold: uint(SIGNATURES_MAX, 2),
     keyCommit: digest,
+    dealtAt: uint(Number.MAX_SAFE_INTEGER, 1),
     twinOf: nullable(recordId),
   },
   'record.withdraw': { record: recordId },
   'record.adopt': { record: recordId, custodian: identifier },
+  'record.redeal': { record: recordId, recipient: digest },
+  'record.reshare': {
+    record: recordId,
+    intent: requestId,
+    shareRoot: digest,
+    shareCount: uint(SIGNATURES_MAX, 2),
+    threshold: uint(SIGNATURES_MAX, 2),
+    acks: redealAcks,
+  },
   'policy.set': {
     owner: identifier,
     scope,
@@ -250,6 +268,8 @@ const refusal = words<RefusalReason>({
   'window-empty': true,
   'invalid-operation': true,
   'review-closed': true,
+  'redeal-closed': true,
+  'not-acknowledged': true,
 })
 
 const grant: Shape<Grant> = tuple({

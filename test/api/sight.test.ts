@@ -73,6 +73,7 @@ function makeClinic(): Clinic {
       const height = world.blocks.length
       const peer: Partial<PeerHandle> = {
         views: world.views,
+        committeeAt: height => world.ledger.committeeAt(height),
         status: () =>
           ({ height, institution: { id: idNamed(hospital), name: hospital } }) as ReturnType<PeerHandle['status']>,
         block: ref => {
