@@ -31,7 +31,7 @@ export function onRecordReshare(context: Context, operation: RecordReshare): Out
   if ('reason' in record) return record
   const { intent, shareRoot, shareCount, threshold } = operation
   const redeal = store.redeals.get(record.record)
-  if (redeal?.intent !== intent || redeal.custodian !== record.custodian) return refused('redeal-closed')
+  if (redeal?.intent !== intent) return refused('redeal-closed')
   const target = committeeAt(redeal.height)
   if (target === null || !dealStands(target, committee)) return refused('redeal-closed')
   const { f, n } = target.quorum
@@ -61,7 +61,7 @@ function acknowledged(context: Context, { record, intent, shareRoot, acks }: Rec
   const good = new Set<number>()
   for (const { index, signature } of acks) {
     const validator = validators[index]
-    if (validator === undefined || good.has(index)) continue
+    if (validator === undefined) continue
     const signed = redealAckBytes({ chainId, record, intent, index, shareRoot })
     if (verifySignature(validator.publicKey, signed, signature)) good.add(index)
   }

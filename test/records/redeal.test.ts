@@ -212,9 +212,44 @@ test('after a crash the boxes that were dealt are delivered on, under the same a
   assert.deepEqual(announced, ['record.reshare'])
 })
 
+test('a crash right after the new deal has come to count does not cost a member that was away its box', async () => {
+  const { world, custodian, facts, next } = await stage()
+  const fifth = next[3]!
+  world.away.add(fifth.facts.peerId)
+  const { vault, redealer } = custodian
+  const { putItem } = vault
+  vault.putItem = async (record, item, bytes) => {
+    if (item === 'acks') throw new Error('crash')
+    return putItem(record, item, bytes)
+  }
+  await assert.rejects(redealer.redeal(facts.record, never))
+  assert.notEqual(now(world, facts).shareRoot, facts.shareRoot)
+  vault.putItem = putItem
+  world.away.clear()
+  await redealer.round(never)
+  await custodian.depositor.depositMissing(never)
+  assert.notEqual(await fifth.shelf.own(now(world, facts)), null)
+})
+
+test('a key that lies with the committee before this one is asked for there', async () => {
+  const world = await makeWorld(7, { validators: 4 })
+  const at = (...places: number[]): Hospital[] => places.map(i => world.hospitals[i]!)
+  const custodian = world.hospitals[0]!
+  const facts = await world.add(custodian, fill(100))
+  await custodian.depositor.deliver(facts.record, never)
+  world.elect(at(0, 4, 5, 6))
+  assert.equal(await custodian.redealer.redeal(facts.record, never), 'dealt')
+  await care(world.hospitals, facts)
+  world.elect(at(0, 1, 2, 3))
+  assert.equal(await readers(world, facts), 'key')
+  assert.equal(await custodian.redealer.redeal(facts.record, never), 'dealt')
+  assert.equal(await readers(world, facts), 'key')
+})
+
 test('fewer than 2f+1 new members can be reached: nothing changes; who was away gets its box later', async () => {
   const { world, custodian, facts, next } = await stage()
   const fifth = next[3]!
+  await custodian.depositor.depositMissing(never)
   world.away.add(fifth.facts.peerId)
   world.away.add(next[2]!.facts.peerId)
   assert.equal(await custodian.redealer.redeal(facts.record, never), 'waiting')
@@ -293,6 +328,7 @@ test('a new member signs for the share that is its own, once for each announceme
   const member = next[2]!
   const { validator: _, ...box } = boxes[2]!
   const good = { intent, shareRoot, shareCount, ...box }
+  const ids = { record: facts.record, owner: facts.owner }
   const take = (change: object, from = custodian): Promise<string> =>
     world.clock
       .run(member.receiver.takeNext({ ...good, ...change }, from.facts.peerId))
@@ -305,12 +341,15 @@ test('a new member signs for the share that is its own, once for each announceme
   assert.equal(await take({ ...boxes[1]! }), 'share-invalid', 'another member’s')
   assert.equal(await take({ index: 1 }), 'share-invalid')
   assert.equal(await take({ box: fill(1200) }), 'share-invalid')
+  const misplaced = [0, 2, 1, 3].map(i => next[i]!.sealKey.publicBytes)
+  const crossed = await dealShares({ contentKey: fill(32, 8), ...ids, threshold: 2, sealKeys: misplaced })
+  const { shareRoot: crossedRoot } = crossed.claim
+  assert.equal(await take({ shareRoot: crossedRoot, ...crossed.boxes[1]! }), 'share-invalid', 'another’s place')
   // A second deal under one announcement: the first one may be the one that comes to count.
   const held = (await member.vault.item(facts.record, 'next'))!
   const contentKey = fill(32, 8)
   const sealKeys = next.map(({ sealKey }) => sealKey.publicBytes)
-  const { record, owner } = facts
-  const other = await dealShares({ contentKey, record, owner, threshold: 2, sealKeys })
+  const other = await dealShares({ contentKey, ...ids, threshold: 2, sealKeys })
   assert.equal(await take({ shareRoot: other.claim.shareRoot, ...other.boxes[2]! }), 'other-share-held')
   assert.deepEqual(await member.vault.item(facts.record, 'next'), held)
 })
