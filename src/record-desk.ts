@@ -74,7 +74,7 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
 
   const shelf = new ShareShelf({ vault, log })
   const receiver = new DepositReceiver({
-    ...{ vault, shelf, ledger, self, sealKey, chainId, nextBlock, clock, log },
+    ...{ vault, shelf, ledger, self, sealKey, chainId, nextBlock, clock, log, freshness: options.staleMs },
     sign: bytes => keys.institution.sign(bytes),
   })
   const depositor = new Depositor({

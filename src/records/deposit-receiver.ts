@@ -32,6 +32,8 @@ export type DepositReceiverOptions = {
   /** Signs with the institution's key. */
   readonly sign: (bytes: Uint8Array) => Uint8Array
   readonly chainId: Digest
+  /** Milliseconds since a quorum confirmed that our head is the head. */
+  readonly freshness: () => number
   /** Resolves when the next block was executed. */
   readonly nextBlock: () => Promise<void>
   readonly clock: Clock
@@ -82,7 +84,7 @@ export class DepositReceiver {
       return refused('share-invalid')
     }
     opened.share.fill(0)
-    const kept = await shelf.keep(entry, stored)
+    const kept = await shelf.keep(entry, stored, this.#isFresh())
     if (kept !== 'kept') return refused(kept)
     if (ledger.record(stored.record)?.withdrawn !== false) return refused('not-available')
     const signature = sign(ackSignedBytes(chainId, stored.record, stored.index, entry.shareRoot))
@@ -110,7 +112,7 @@ export class DepositReceiver {
       ...{ nextBlock, clock, ms: BLOCK_WAIT_MS },
     })
     const entry = ledger.record(record)
-    if (announced === null || entry === null || entry.withdrawn) return refused('not-available')
+    if (announced === null || entry === null || entry.withdrawn || !this.#isFresh()) return refused('not-available')
     if (announced.custodian !== entry.custodian || !isPeerOf(ledger, entry.custodian, from))
       return refused('not-available')
     const validators = ledger.committeeAt(asHeight(announced.height))?.validators ?? []
@@ -128,6 +130,11 @@ export class DepositReceiver {
     if (kept !== 'kept') return refused(kept)
     log.info('share-redeposited', { record, index })
     return { type: 'ack', signature: sign(redealAckBytes({ chainId, record, intent, index, shareRoot })) }
+  }
+
+  #isFresh(): boolean {
+    const { ledger, freshness } = this.#options
+    return freshness() <= ledger.parameters().stalenessMaxMs
   }
 
   async #takeCipher(record: RecordId, frames: AsyncIterator<Uint8Array>, from: PeerId): Promise<DepositAnswer> {

@@ -4,9 +4,10 @@
 // leaves the record as readable as before. One record at a time, by itself, slowly: nobody waits for it.
 // Not here: what the chain demands (ledger/redeals.ts), the validators' side (share-server.ts, deposit-receiver.ts, share-shelf.ts).
 
+import type { Committee } from '../model/committee.ts'
 import { EmrmError } from '../model/errors.ts'
 import { digestOf, fromHex } from '../model/hash.ts'
-import { asHeight, type Digest, type Identifier, type PublicKey, type RecordId } from '../model/ids.ts'
+import { asHeight, type Digest, type Identifier, type PublicKey, type RecordId, type RequestId } from '../model/ids.ts'
 import type { Operation, RequestResult } from '../model/operations.ts'
 import { acksNeeded, dealStands, redealAckBytes } from '../model/redeal.ts'
 import { type Clock, type Log, type Network, PROTOCOLS } from '../ports.ts'
@@ -26,7 +27,7 @@ import {
   type PendingDeal,
 } from './frames.ts'
 import { institutionOf, type LedgerView, presentCommittee, type RecordFacts, sealersOf } from './ledger-view.ts'
-import { createSealKey } from './seal.ts'
+import { createSealKey, type SealKey } from './seal.ts'
 import type { ShareServer } from './share-server.ts'
 import { combineShares, dealShares, type OpenedShare, openReleasedShare } from './shares.ts'
 import type { Vault } from './vault.ts'
@@ -35,6 +36,8 @@ import type { Vault } from './vault.ts'
 const RECORD_PAUSE_MS = 200
 const FIRST_LOOK_MS = 5_000
 const LOOK_EVERY_MS = 15_000
+/** Announcements whose secret key is kept, so that a second try needs no second announcement. */
+const ANNOUNCED_MAX = 1000
 /** All records are looked at again so often without a change of the committee: custody may have come to us. */
 const LOOK_AGAIN_MS = 10 * 60_000
 /** A validator may wait for the block with the announcement. */
@@ -74,6 +77,8 @@ export type RedealReport = {
   readonly lastFailure: string | null
 }
 
+type Announced = { readonly intent: RequestId; readonly recipient: SealKey }
+
 export class Redealer {
   readonly #options: RedealerOptions
   readonly #stopping = new AbortController()
@@ -82,6 +87,9 @@ export class Redealer {
   #dealt = 0
   #lastFailure: string | null = null
   #turn: Promise<unknown> = Promise.resolve()
+  /** Rounds in a row that left something due: each waits twice as long as the one before. */
+  #failedRounds = 0
+  readonly #announced = new Map<RecordId, Announced>()
   /** Records of which boxes of a deal that did not count yet are on disk; found once, kept right afterwards. */
   #open: Set<RecordId> | null = null
   /** Committee for which nothing was due, and when that was seen. */
@@ -150,14 +158,14 @@ export class Redealer {
     const { ledger, self, log } = this.#options
     const entry = ledger.record(record)
     const found = await this.#pending(record)
-    const kept = found !== null && this.#isOpen(found) ? found : null
+    const kept = found !== null && this.#targetOf(record, found.intent) !== null ? found : null
     // A crash came between the chain and our own disk.
     if (found !== null && found.shareRoot === entry?.shareRoot) await this.#finish(found, [])
     else if (kept === null) await this.#forget(record)
     if (entry === null || entry.custodian !== self || !isDue(entry, ledger)) return 'not-due'
     const pending = kept ?? (await this.#dealAnew(entry, signal))
     if (typeof pending === 'string') return pending
-    const target = ledger.committeeAt(asHeight(ledger.redeal(record)?.height ?? 0))
+    const target = this.#targetOf(record, pending.intent)
     if (target === null) return 'waiting'
     const acks = await this.#deliver(entry, pending, acksNeeded(target), signal)
     log.debug('redeal-acknowledged', { record, acks: acks.length, needed: acksNeeded(target) })
@@ -177,23 +185,40 @@ export class Redealer {
     return 'dealt'
   }
 
-  /** The announcement that the kept boxes were made for still stands, and for the present committee. */
-  #isOpen({ intent, boxes }: PendingDeal): boolean {
+  /** Null when the chain refuses. One that still stands is used again: each is a request in everybody's chain. */
+  async #announce(record: RecordId): Promise<Announced | null> {
+    const { ledger, clock, submit } = this.#options
+    const known = this.#announced.get(record)
+    const standing = ledger.redeal(record)
+    if (known !== undefined && standing !== null && clock.nowMs() + COLLECT_MS < standing.expires)
+      if (this.#targetOf(record, known.intent) !== null) return known
+    const recipient = createSealKey()
+    const { request, outcome } = await submit({
+      ...{ type: 'record.redeal', record, recipient: digestOf(recipient.publicBytes) },
+    })
+    if (outcome.type !== 'done') return null
+    const [oldest] = this.#announced.keys()
+    if (oldest !== undefined && this.#announced.size >= ANNOUNCED_MAX) this.#announced.delete(oldest)
+    const announced = { intent: request, recipient }
+    this.#announced.set(record, announced)
+    return announced
+  }
+
+  /** The committee that an announcement deals to; null when it does not stand any more, or the committee has changed again. */
+  #targetOf(record: RecordId, intent: RequestId): Committee | null {
     const { ledger } = this.#options
-    const record = boxes[0]?.record
-    const announced = record === undefined ? null : ledger.redeal(record)
-    const target = announced === null ? null : ledger.committeeAt(asHeight(announced.height))
-    return announced?.intent === intent && target !== null && dealStands(target, presentCommittee(ledger))
+    const announced = ledger.redeal(record)
+    const target = announced?.intent === intent ? ledger.committeeAt(asHeight(announced.height)) : null
+    return target !== null && dealStands(target, presentCommittee(ledger)) ? target : null
   }
 
   /** Announces, collects, deals; the boxes are on disk when this resolves, and the key is nowhere. */
   async #dealAnew(entry: RecordFacts, signal: AbortSignal): Promise<PendingDeal | Redealt> {
-    const { vault, ledger, network, shares: local, clock, submit, log } = this.#options
+    const { vault, ledger, network, shares: local, clock, log } = this.#options
     const { record, owner } = entry
-    const recipient = createSealKey()
-    const announced = await submit({ type: 'record.redeal', record, recipient: digestOf(recipient.publicBytes) })
-    if (announced.outcome.type !== 'done') return 'not-due'
-    const intent = announced.request
+    const announced = await this.#announce(record)
+    if (announced === null) return 'waiting'
+    const { intent, recipient } = announced
     const wanted = { entry, grant: intent, recipient: recipient.publicBytes, isRedeal: true as const }
     const { shares, refusals } = await collectShares(
       { ledger, network, local, clock },
@@ -212,7 +237,8 @@ export class Redealer {
       return 'shares-insufficient'
     }
     try {
-      const target = ledger.committeeAt(asHeight(announced.height)) ?? presentCommittee(ledger)
+      const target = this.#targetOf(record, intent)
+      if (target === null) return 'waiting'
       const { f, n } = target.quorum
       const validators = sealersOf(ledger, target)
       const threshold = Math.max(2, f + 1, Math.min(ledger.parameters().shareThreshold, n - f))
@@ -223,6 +249,7 @@ export class Redealer {
       const pending = { intent, shareRoot, shareCount, threshold, boxes }
       await vault.putItem(record, 'redeal', encodePendingDeal(pending))
       this.#open?.add(record)
+      this.#announced.delete(record)
       return pending
     } finally {
       combined.contentKey.fill(0)
@@ -336,11 +363,14 @@ export class Redealer {
         const isSettled = this.#settled?.committee === committee && at - this.#settled.at < LOOK_AGAIN_MS
         if (!isSettled) await this.round(this.#stopping.signal)
         if (!isSettled) this.#settled = this.#due === 0 ? { committee, at } : null
+        this.#failedRounds = this.#due === 0 ? 0 : this.#failedRounds + 1
       } catch (error) {
+        this.#failedRounds++
         this.#lastFailure = error instanceof EmrmError ? error.code : String(error)
         if (!this.#stopping.signal.aborted) log.warn('redeal-failed', { reason: this.#lastFailure })
       }
-      if (!this.#stopping.signal.aborted) this.#lookLater(LOOK_EVERY_MS)
+      const waitMs = Math.min(LOOK_EVERY_MS * 2 ** this.#failedRounds, LOOK_AGAIN_MS)
+      if (!this.#stopping.signal.aborted) this.#lookLater(waitMs)
     })
   }
 }

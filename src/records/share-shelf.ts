@@ -27,10 +27,15 @@ export class ShareShelf {
     return this.#inTurn(claim.record, () => this.#settle(claim))
   }
 
-  /** The first share stays: the reader counts on one share for each validator. */
-  keep(claim: ShareClaim, box: ShareBox): Promise<Kept> {
+  /**
+   * The first share stays: the reader counts on one share for each validator. One that does not count is replaced only by who knows the
+   * head: to an old chain the newest share is such a one.
+   */
+  keep(claim: ShareClaim, box: ShareBox, isFresh: boolean): Promise<Kept> {
     return this.#inTurn(claim.record, async () => {
       const held = await this.#settle(claim)
+      if (held === null && !isFresh && (await this.#read(box.record, 'share', decodeShareBox)) !== null)
+        return 'other-share-held'
       if (held === null) await this.#vault.putItem(box.record, 'share', encodeShareBox(box))
       return held === null || held.index === box.index ? 'kept' : 'other-share-held'
     })

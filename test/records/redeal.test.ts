@@ -279,6 +279,39 @@ test('fewer than t old shares can be had: the custodian says so, and the record 
   assert.equal(await custodian.redealer.redeal(facts.record, never), 'dealt')
 })
 
+test('a second try needs no second announcement while the first one stands', async () => {
+  const { world, custodian, facts, old } = await stage()
+  const announced: string[] = []
+  world.onSubmit = ({ type }) => void announced.push(type)
+  for (const {
+    facts: { peerId },
+  } of old.slice(1))
+    world.away.add(peerId)
+  for (let i = 0; i < 3; i++) assert.equal(await custodian.redealer.redeal(facts.record, never), 'shares-insufficient')
+  assert.deepEqual(announced, ['record.redeal'])
+  world.clock.advance(3_600_000)
+  assert.equal(await custodian.redealer.redeal(facts.record, never), 'shares-insufficient')
+  assert.deepEqual(announced, ['record.redeal', 'record.redeal'])
+})
+
+test('a validator whose chain is old does not let go of a share that it does not know to count', async () => {
+  const { world, custodian, facts, old } = await stage()
+  const validator = old[1]!
+  const former = decodeShareBox((await validator.vault.item(facts.record, 'share'))!)!
+  await custodian.redealer.redeal(facts.record, never)
+  await care(world.hospitals, facts)
+  const held = await validator.vault.item(facts.record, 'share')
+  // It lost its chain and reads it again: the record looks as it did before the re-deal.
+  const entry = now(world, facts)
+  world.records.set(facts.record, facts)
+  validator.freshness = 60_001
+  const answer = await validator.receiver.takeShare(former, custodian.facts.peerId)
+  assert.equal(answer.type, 'refused')
+  assert.deepEqual(await validator.vault.item(facts.record, 'share'), held)
+  world.records.set(facts.record, entry)
+  assert.notEqual(await validator.shelf.own(entry), null)
+})
+
 test('a validator gives its share to the custodian only against its own announcement, and to nobody else', async () => {
   const { world, custodian, facts, old } = await stage()
   const recipient = createSealKey()
@@ -335,6 +368,9 @@ test('a new member signs for the share that is its own, once for each announceme
       .then(answer => (answer.type === 'refused' ? answer.reason : answer.type))
   assert.equal(await take({}), 'ack')
   assert.equal(await take({}, next[1]!), 'not-available')
+  member.freshness = 60_001
+  assert.equal(await take({}), 'not-available', 'it does not know the head')
+  member.freshness = 0
   assert.equal(await take({ intent: 'cd'.repeat(32) }), 'not-available')
   assert.equal(await take({ shareRoot: 'cd'.repeat(32) }), 'share-invalid')
   assert.equal(await take({ shareCount: 5 }), 'share-invalid')

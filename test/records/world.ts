@@ -304,10 +304,10 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
     const nextBlock = (): Promise<void> => new Promise(resolve => waiting.push(resolve))
     const shelf = new ShareShelf({ vault, log })
     const common = { vault, shelf, self: facts.id, ledger: world.ledger, clock, log, chainId, nextBlock, sealKey }
-    const receiver = new DepositReceiver({ ...common, sign: bytes => key.sign(bytes) })
+    const freshness = (): number => hospital.freshness
+    const receiver = new DepositReceiver({ ...common, freshness, sign: bytes => key.sign(bytes) })
     const damaged: RecordId[] = []
     const onDamage = (record: RecordId): void => void damaged.push(record)
-    const freshness = (): number => hospital.freshness
     const servers: PieceServerOptions = { vault, ledger: world.ledger, onDamage, clock, log }
     const shares = new ShareServer({ ...common, onDamage, freshness, enforce: () => hospital.house })
     const depositor = new Depositor({ ...common, network, local: receiver, verifySignature })
