@@ -138,7 +138,7 @@ function checkVault({ finishedAt, records, mended, leftCount, left }: CareReport
 function checkShares({ due, dealt, lastFailure }: RedealReport): Check {
   const done = dealt === 0 ? '' : `, ${dealt} dealt anew since the start`
   if (due === 0) return good('key shares', `all lie with the present committee${done}`)
-  const waiting = `${due} record(s) whose key lies with a former committee${done}`
+  const waiting = `${due} record(s) whose key lies with a former committee or has lost a share${done}`
   return lastFailure === null
     ? good('key shares', `${waiting}; they are being dealt anew`)
     : bad('key shares', `${waiting}; the last try ended with ${lastFailure}, the peer tries again by itself`)

@@ -76,6 +76,7 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
   const receiver = new DepositReceiver({
     ...{ vault, shelf, ledger, self, sealKey, chainId, nextBlock, clock, log, freshness: options.staleMs },
     sign: bytes => keys.institution.sign(bytes),
+    onLoss: (record, loss, validator) => redealer.noteLoss(record, loss, validator),
   })
   const depositor = new Depositor({
     vault,

@@ -101,7 +101,7 @@ function subjectOf({ views }: Sight, operation: Operation): Subject | null {
     case 'record.adopt':
       return ofRecord(operation.record, { custodian: operation.custodian })
     case 'record.redeal':
-      return ofRecord(operation.record, {})
+      return ofRecord(operation.record, { sharesLost: operation.losses.length })
     case 'record.reshare': {
       const { record, intent, shareCount, threshold } = operation
       return ofRecord(record, { intent, shareCount, threshold })

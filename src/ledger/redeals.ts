@@ -4,7 +4,7 @@
 
 import { isHexadecimal, type Timestamp } from '../model/ids.ts'
 import type { Outcome, RecordRedeal, RecordReshare } from '../model/operations.ts'
-import { acksNeeded, dealStands, redealAckBytes } from '../model/redeal.ts'
+import { acksNeeded, dealStands, redealAckBytes, shareLossBytes } from '../model/redeal.ts'
 import { actingInstitution } from './actors.ts'
 import { type Context, DONE, type Refused, refused } from './context.ts'
 import type { RecordEntry } from './entries.ts'
@@ -16,7 +16,8 @@ export function onRecordRedeal(context: Context, operation: RecordRedeal): Outco
   if ('reason' in record) return record
   if (!isHexadecimal(operation.recipient, 64)) return refused('invalid-operation')
   const dealt = committeeAt(record.dealtAt)
-  if (dealt !== null && dealStands(dealt, committee)) return refused('already-exists')
+  if (dealt !== null && dealStands(dealt, committee) && !isLost(context, record, operation))
+    return refused('already-exists')
   const expires = (time + store.now().parameters.grantMs) as Timestamp
   const { recipient } = operation
   store.redeals.put(record.record, {
@@ -52,6 +53,17 @@ function ownRecord(context: Context, operation: RecordRedeal | RecordReshare): R
   if (record === undefined) return refused('unknown-record')
   if (record.custodian !== institution.id || record.withdrawn) return refused('not-authorized')
   return record
+}
+
+/** A disk that was lost takes its share along: without a new deal every such loss would bring the record nearer to its end. */
+function isLost(context: Context, { record, shareRoot, dealtAt }: RecordEntry, { losses }: RecordRedeal): boolean {
+  const { chainId, committeeAt, verifySignature } = context
+  const validators = committeeAt(dealtAt)?.validators ?? []
+  return losses.some(({ index, signature }) => {
+    const validator = validators[index]
+    const signed = shareLossBytes({ chainId, record, index, shareRoot })
+    return validator !== undefined && verifySignature(validator.publicKey, signed, signature)
+  })
 }
 
 /** Validators of the intent's committee whose signature is good, each counted once. */

@@ -161,12 +161,17 @@ export type RecordAdopt = {
   readonly custodian: Identifier
 }
 
-/** The committee is another than the one that holds the key: the custodian announces that it will collect the key and deal it anew. */
+/**
+ * The committee is another than the one that holds the key, or some of that one have lost their shares: the custodian announces that it will
+ * collect the key and deal it anew.
+ */
 export type RecordRedeal = {
   readonly type: 'record.redeal'
   readonly record: RecordId
   /** SHA-256 of the X-Wing public key to which the validators seal their shares. */
   readonly recipient: Digest
+  /** By validators that were dealt a share and have it no more (model/redeal.ts), by index; empty when the committee has changed. */
+  readonly losses: readonly ShareSignature[]
 }
 /** The key lies with the new committee: from here on the shares under the former root are worth nothing. */
 export type RecordReshare = {
@@ -178,9 +183,9 @@ export type RecordReshare = {
   readonly shareCount: number
   readonly threshold: number
   /** By at least 2f+1 validators of the committee of the intent's height (model/redeal.ts), by index. */
-  readonly acks: readonly RedealAck[]
+  readonly acks: readonly ShareSignature[]
 }
-export type RedealAck = { readonly index: number; readonly signature: Uint8Array }
+export type ShareSignature = { readonly index: number; readonly signature: Uint8Array }
 
 // ---- policy: signed by the patient or a guardian ----
 export type PolicySet = {

@@ -1,4 +1,4 @@
-// What a validator signs when it holds its share of a key that is dealt anew, and how many signatures make that deal count. Records sign
+// What a validator signs when it has lost its share of a key, or holds one of a key that is dealt anew, and when a new deal is due and counts. Records sign
 // these bytes, the ledger checks them, and neither may import the other. Not here: dealing (records/redeal.ts), the rule (ledger/redeals.ts).
 
 import type { Committee } from './committee.ts'
@@ -14,10 +14,26 @@ export function redealAckBytes(signed: {
   readonly shareRoot: Digest
 }): Uint8Array {
   const { chainId, record, intent, index, shareRoot } = signed
-  const position = Buffer.alloc(4)
-  position.writeUInt32BE(index)
-  const parts = [fromHex(chainId), fromHex(record), fromHex(intent), position, fromHex(shareRoot)]
+  const parts = [fromHex(chainId), fromHex(record), fromHex(intent), u32(index), fromHex(shareRoot)]
   return Buffer.concat([Buffer.from('emrm/redeal-ack/1\0'), ...parts])
+}
+
+/** Domain ‖ 0 ‖ chain id ‖ record ‖ index (u32, big-endian) ‖ shareRoot: good until that deal is replaced. */
+export function shareLossBytes(lost: {
+  readonly chainId: Digest
+  readonly record: RecordId
+  readonly index: number
+  readonly shareRoot: Digest
+}): Uint8Array {
+  const { chainId, record, index, shareRoot } = lost
+  const parts = [fromHex(chainId), fromHex(record), u32(index), fromHex(shareRoot)]
+  return Buffer.concat([Buffer.from('emrm/share-loss/1\0'), ...parts])
+}
+
+function u32(value: number): Uint8Array {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE(value)
+  return bytes
 }
 
 /** With 2f+1 shares at hand, f of them lost or withheld leave f+1. */

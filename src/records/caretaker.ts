@@ -1,6 +1,6 @@
 // Keeps a vault whole: a rotten piece is fetched from another holder, checked against the root on the chain and written again; ciphertext
-// that should be here and is not (a new disk, a holder that left) is fetched whole; a lost key share is asked of the custodian while that
-// still has the deal; uploads that were never registered are discarded; and the first holder of a record challenges the others for a
+// that should be here and is not (a new disk, a holder that left) is fetched whole; a lost key share is asked of the custodian, which
+// gives the box again or, when that is gone, deals the key anew (redeal.ts); uploads that were never registered are discarded; and the first holder of a record challenges the others for a
 // random piece, so that one that only says that it holds is found before a reader needs it.
 // Slow on purpose when nobody waits for it. Not here: what is wrong (scrub.ts), giving pieces out (piece-server.ts).
 
@@ -217,7 +217,9 @@ export class Caretaker {
     const { ledger, network, receiver, clock } = this.#options
     const custodian = institutionOf(ledger, entry.custodian)
     if (custodian === null) return false
-    const request = encodeDepositRequest({ type: 'want', record: entry.record })
+    const loss = receiver.loss(entry)
+    if (loss === null) return false
+    const request = encodeDepositRequest({ type: 'want', record: entry.record, loss })
     const idle = idleSignal(clock, ANSWER_IDLE_MS, outer)
     try {
       const answers =

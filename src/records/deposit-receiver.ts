@@ -7,7 +7,8 @@
 import { EmrmError } from '../model/errors.ts'
 import { fromHex, identifierOf } from '../model/hash.ts'
 import { asHeight, type Digest, type Identifier, type PeerId, type RecordId } from '../model/ids.ts'
-import { redealAckBytes } from '../model/redeal.ts'
+import type { ShareSignature } from '../model/operations.ts'
+import { redealAckBytes, shareLossBytes } from '../model/redeal.ts'
 import type { Clock, Log } from '../ports.ts'
 import { u32 } from './bytes.ts'
 import { waitFor } from './deadline.ts'
@@ -34,6 +35,8 @@ export type DepositReceiverOptions = {
   readonly chainId: Digest
   /** Milliseconds since a quorum confirmed that our head is the head. */
   readonly freshness: () => number
+  /** A validator has lost its share of a record of ours, and its box is there no more. */
+  readonly onLoss: (record: RecordId, loss: ShareSignature, validator: Identifier) => void
   /** Resolves when the next block was executed. */
   readonly nextBlock: () => Promise<void>
   readonly clock: Clock
@@ -69,7 +72,7 @@ export class DepositReceiver {
     if (deposit === null) return refused('frame-invalid')
     if (deposit.type === 'share') return this.takeShare(deposit, from)
     if (deposit.type === 'next') return this.takeNext(deposit, from)
-    if (deposit.type === 'want') return this.#giveBoxAgain(deposit.record, from)
+    if (deposit.type === 'want') return this.#giveBoxAgain(deposit.record, deposit.loss, from)
     return this.#takeCipher(deposit.record, frames, from)
   }
 
@@ -92,13 +95,25 @@ export class DepositReceiver {
     return { type: 'ack', signature }
   }
 
+  /** What this validator signs when it has lost its share; null when it was dealt none. */
+  loss({ record, shareRoot, dealtAt }: RecordFacts): ShareSignature | null {
+    const { ledger, self, sign, chainId } = this.#options
+    const validators = ledger.committeeAt(asHeight(dealtAt))?.validators ?? []
+    const index = validators.findIndex(({ publicKey }) => identifierOf(publicKey) === self)
+    return index < 0 ? null : { index, signature: sign(shareLossBytes({ chainId, record, index, shareRoot })) }
+  }
+
   /** A validator's own box, to that validator, while the deal is still here (deposit.ts destroys it when all have signed). */
-  async #giveBoxAgain(record: RecordId, from: PeerId): Promise<DepositAnswer> {
-    const { vault, ledger } = this.#options
+  async #giveBoxAgain(record: RecordId, loss: ShareSignature, from: PeerId): Promise<DepositAnswer> {
+    const { vault, ledger, onLoss } = this.#options
     const asker = institutionOfPeer(ledger, from)
-    const bytes = asker === null ? null : await vault.item(record, 'deal')
-    const box = bytes === null ? undefined : decodeDeal(bytes)?.find(({ validator }) => validator === asker?.id)
-    if (box === undefined) return refused('not-available')
+    if (asker === null) return refused('not-available')
+    const bytes = await vault.item(record, 'deal')
+    const box = bytes === null ? undefined : decodeDeal(bytes)?.find(({ validator }) => validator === asker.id)
+    if (box === undefined) {
+      onLoss(record, loss, asker.id)
+      return refused('not-available')
+    }
     const { validator: _, ...rest } = box
     return { type: 'box', ...rest }
   }

@@ -5,7 +5,7 @@
 import { decode, encode } from '@ipld/dag-cbor'
 import { fromHex, toHex } from '../model/hash.ts'
 import type { Digest, Identifier, RecordId, RequestId } from '../model/ids.ts'
-import type { DenialReason } from '../model/operations.ts'
+import type { DenialReason, ShareSignature } from '../model/operations.ts'
 import { equalBytes } from './bytes.ts'
 import { SEAL_KEY_BYTES } from './seal.ts'
 import type { ReleasedShare, ShareBox } from './shares.ts'
@@ -23,8 +23,8 @@ export type DepositRequest =
   | ({ readonly type: 'share' } & ShareBox)
   /** A frame with the leaf hashes and the pieces follow. */
   | { readonly type: 'cipher'; readonly record: RecordId }
-  /** A validator has lost its share and asks the custodian for the box again. */
-  | { readonly type: 'want'; readonly record: RecordId }
+  /** A validator has lost its share and asks the custodian for the box again; it signs that, in case the box is there no more. */
+  | { readonly type: 'want'; readonly record: RecordId; readonly loss: ShareSignature }
   | ({ readonly type: 'next' } & NextShare)
 
 /** A validator's box of a key that is dealt anew, with what the chain will say of that deal when it counts. */
@@ -102,8 +102,9 @@ export function encodeDepositRequest(request: DepositRequest): Uint8Array {
     case 'next':
       return encodeNextShare(request)
     case 'cipher':
+      return tuple('cipher', fromHex(request.record))
     case 'want':
-      return tuple(request.type, fromHex(request.record))
+      return tuple('want', fromHex(request.record), request.loss.index, request.loss.signature)
   }
 }
 
@@ -167,10 +168,13 @@ export function decodeDepositRequest(bytes: Uint8Array): DepositRequest | null {
   if (box) return { type: 'share', ...box }
   const next = decodeNextShare(bytes)
   if (next) return { type: 'next', ...next }
-  for (const type of ['cipher', 'want'] as const) {
-    const record = hex(fields(bytes, type, 1)?.[0], 16)
-    if (record !== null) return { type, record: record as RecordId }
-  }
+  const record = hex(fields(bytes, 'cipher', 1)?.[0], 16)
+  if (record !== null) return { type: 'cipher', record: record as RecordId }
+  const want = fields(bytes, 'want', 3)
+  const [wanted, index] = [hex(want?.[0], 16), whole(want?.[1], VALIDATORS_MAX - 1)]
+  const signature = octets(want?.[2], 64, 64)
+  if (wanted !== null && index !== null && signature)
+    return { type: 'want', record: wanted as RecordId, loss: { index, signature } }
   return null
 }
 

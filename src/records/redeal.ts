@@ -1,15 +1,15 @@
 // A record's key follows the committee: when hospitals join or leave it, the custodian announces on the chain that it will deal the key anew,
 // collects t of the old shares against that announcement, makes the key, checks it (`keyCommit`), deals it to the present committee, forgets
 // it, and has the chain count the new deal when 2f+1 have signed for their shares. Until then the old shares stand, so a crash at any point
-// leaves the record as readable as before. One record at a time, by itself, slowly: nobody waits for it.
+// leaves the record as readable as before. The same is done when a validator has lost its share with its disk. One record at a time, by itself, slowly: nobody waits for it.
 // Not here: what the chain demands (ledger/redeals.ts), the validators' side (share-server.ts, deposit-receiver.ts, share-shelf.ts).
 
 import type { Committee } from '../model/committee.ts'
 import { EmrmError } from '../model/errors.ts'
-import { digestOf, fromHex } from '../model/hash.ts'
+import { digestOf, fromHex, identifierOf } from '../model/hash.ts'
 import { asHeight, type Digest, type Identifier, type PublicKey, type RecordId, type RequestId } from '../model/ids.ts'
-import type { Operation, RequestResult } from '../model/operations.ts'
-import { acksNeeded, dealStands, redealAckBytes } from '../model/redeal.ts'
+import type { Operation, RequestResult, ShareSignature } from '../model/operations.ts'
+import { acksNeeded, dealStands, redealAckBytes, shareLossBytes } from '../model/redeal.ts'
 import { type Clock, type Log, type Network, PROTOCOLS } from '../ports.ts'
 import { collectShares } from './collect.ts'
 import { idleSignal } from './deadline.ts'
@@ -36,6 +36,8 @@ import type { Vault } from './vault.ts'
 const RECORD_PAUSE_MS = 200
 const FIRST_LOOK_MS = 5_000
 const LOOK_EVERY_MS = 15_000
+/** Who says every hour that it has lost its share makes no more work than this. */
+const LOSS_AGAIN_MS = 24 * 60 * 60_000
 /** Announcements whose secret key is kept, so that a second try needs no second announcement. */
 const ANNOUNCED_MAX = 1000
 /** All records are looked at again so often without a change of the committee: custody may have come to us. */
@@ -69,7 +71,7 @@ export type RedealerOptions = {
 export type Redealt = 'dealt' | 'not-due' | 'shares-insufficient' | 'waiting'
 
 export type RedealReport = {
-  /** Records of this institution whose key lies with a former committee. */
+  /** Records of this institution whose key lies with a former committee, or of which a share is lost. */
   readonly due: number
   /** Dealt anew since the start. */
   readonly dealt: number
@@ -87,6 +89,12 @@ export class Redealer {
   #dealt = 0
   #lastFailure: string | null = null
   #turn: Promise<unknown> = Promise.resolve()
+  readonly #losses = new Map<
+    RecordId,
+    { readonly shareRoot: Digest; readonly signed: ReadonlyMap<number, Uint8Array> }
+  >()
+  /** When a lost share was last mended by a new deal, on the steady clock. */
+  readonly #mended = new Map<RecordId, number>()
   /** Rounds in a row that left something due: each waits twice as long as the one before. */
   #failedRounds = 0
   readonly #announced = new Map<RecordId, Announced>()
@@ -112,12 +120,45 @@ export class Redealer {
     return { due: this.#due, dealt: this.#dealt, lastFailure: this.#lastFailure }
   }
 
-  /** Records of this institution whose key does not lie with the present committee. */
+  /** A validator says that its share is lost; what it did not sign as the one that it was dealt to is nothing. */
+  noteLoss(record: RecordId, { index, signature }: ShareSignature, by: Identifier): void {
+    const { ledger, self, chainId, verifySignature, clock, log } = this.#options
+    const entry = ledger.record(record)
+    if (entry === null || entry.withdrawn || entry.custodian !== self) return
+    const validator = ledger.committeeAt(asHeight(entry.dealtAt))?.validators[index]
+    if (validator === undefined || identifierOf(validator.publicKey) !== by) return
+    const { shareRoot } = entry
+    const signed = shareLossBytes({ chainId, record, index, shareRoot })
+    if (!verifySignature(validator.publicKey, signed, signature)) return
+    const mendedAt = this.#mended.get(record)
+    if (mendedAt !== undefined && clock.steadyMs() - mendedAt < LOSS_AGAIN_MS) return
+    const known = this.#losses.get(record)
+    const before = known?.shareRoot === shareRoot ? known.signed : new Map<number, Uint8Array>()
+    this.#losses.set(record, { shareRoot, signed: new Map([...before, [index, signature]]) })
+    this.#settled = null
+    log.info('share-loss-noted', { record, index, validator: by })
+  }
+
+  /** For the announcement: of the shares under the record's present root. */
+  #lossesOf(entry: RecordFacts): readonly ShareSignature[] {
+    const known = this.#losses.get(entry.record)
+    if (known?.shareRoot !== entry.shareRoot) return []
+    return [...known.signed].map(([index, signature]) => ({ index, signature })).sort((a, b) => a.index - b.index)
+  }
+
+  #isDue(entry: RecordFacts): boolean {
+    const { ledger } = this.#options
+    const dealt = ledger.committeeAt(asHeight(entry.dealtAt))
+    const stands = dealt !== null && dealStands(dealt, presentCommittee(ledger))
+    return !entry.withdrawn && (!stands || this.#lossesOf(entry).length > 0)
+  }
+
+  /** Records of this institution whose key does not lie, whole, with the present committee. */
   due(): readonly RecordId[] {
     const { ledger, self } = this.#options
     return ledger.recordIdsOf(self).filter(record => {
       const entry = ledger.record(record)
-      return entry !== null && isDue(entry, ledger)
+      return entry !== null && this.#isDue(entry)
     })
   }
 
@@ -162,7 +203,7 @@ export class Redealer {
     // A crash came between the chain and our own disk.
     if (found !== null && found.shareRoot === entry?.shareRoot) await this.#finish(found, [])
     else if (kept === null) await this.#forget(record)
-    if (entry === null || entry.custodian !== self || !isDue(entry, ledger)) return 'not-due'
+    if (entry === null || entry.custodian !== self || !this.#isDue(entry)) return 'not-due'
     const pending = kept ?? (await this.#dealAnew(entry, signal))
     if (typeof pending === 'string') return pending
     const target = this.#targetOf(record, pending.intent)
@@ -180,13 +221,15 @@ export class Redealer {
       return 'waiting'
     }
     await this.#finish(pending, acks)
+    if (this.#losses.delete(record)) this.#mended.set(record, this.#options.clock.steadyMs())
     this.#dealt++
     log.info('record-redealt', { record, validators: shareCount, threshold, acknowledged: acks.length })
     return 'dealt'
   }
 
   /** Null when the chain refuses. One that still stands is used again: each is a request in everybody's chain. */
-  async #announce(record: RecordId): Promise<Announced | null> {
+  async #announce(entry: RecordFacts): Promise<Announced | null> {
+    const { record } = entry
     const { ledger, clock, submit } = this.#options
     const known = this.#announced.get(record)
     const standing = ledger.redeal(record)
@@ -195,6 +238,7 @@ export class Redealer {
     const recipient = createSealKey()
     const { request, outcome } = await submit({
       ...{ type: 'record.redeal', record, recipient: digestOf(recipient.publicBytes) },
+      losses: this.#lossesOf(entry),
     })
     if (outcome.type !== 'done') return null
     const [oldest] = this.#announced.keys()
@@ -216,7 +260,7 @@ export class Redealer {
   async #dealAnew(entry: RecordFacts, signal: AbortSignal): Promise<PendingDeal | Redealt> {
     const { vault, ledger, network, shares: local, clock, log } = this.#options
     const { record, owner } = entry
-    const announced = await this.#announce(record)
+    const announced = await this.#announce(entry)
     if (announced === null) return 'waiting'
     const { intent, recipient } = announced
     const wanted = { entry, grant: intent, recipient: recipient.publicBytes, isRedeal: true as const }
@@ -373,9 +417,4 @@ export class Redealer {
       if (!this.#stopping.signal.aborted) this.#lookLater(waitMs)
     })
   }
-}
-
-function isDue(entry: RecordFacts, ledger: LedgerView): boolean {
-  const dealt = ledger.committeeAt(asHeight(entry.dealtAt))
-  return !entry.withdrawn && (dealt === null || !dealStands(dealt, presentCommittee(ledger)))
 }

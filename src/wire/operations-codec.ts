@@ -13,12 +13,12 @@ import type {
   Grantee,
   Operation,
   Outcome,
-  RedealAck,
   RefusalReason,
   RelationRow,
   Relations,
   Right,
   Scope,
+  ShareSignature,
 } from '../model/operations.ts'
 import {
   BLOCK_BYTES_MAX,
@@ -119,8 +119,8 @@ const grantee: Shape<Grantee> = union<Grantee>({
 
 export const caInstitutions: Shape<readonly Identifier[]> = sorted(identifier, INSTITUTIONS_MAX, same)
 
-const redealAcks: Shape<readonly RedealAck[]> = sorted(
-  tuple<RedealAck>({ index: uint(SIGNATURES_MAX - 1), signature: bytes(SIGNATURE_BYTES) }),
+const shareSignatures: Shape<readonly ShareSignature[]> = sorted(
+  tuple<ShareSignature>({ index: uint(SIGNATURES_MAX - 1), signature: bytes(SIGNATURE_BYTES) }),
   SIGNATURES_MAX,
   ack => String(ack.index).padStart(3, '0'),
 )
@@ -162,14 +162,14 @@ export const operation: Shape<Operation> = union<Operation>({
   },
   'record.withdraw': { record: recordId },
   'record.adopt': { record: recordId, custodian: identifier },
-  'record.redeal': { record: recordId, recipient: digest },
+  'record.redeal': { record: recordId, recipient: digest, losses: shareSignatures },
   'record.reshare': {
     record: recordId,
     intent: requestId,
     shareRoot: digest,
     shareCount: uint(SIGNATURES_MAX, 2),
     threshold: uint(SIGNATURES_MAX, 2),
-    acks: redealAcks,
+    acks: shareSignatures,
   },
   'policy.set': {
     owner: identifier,

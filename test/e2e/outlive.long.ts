@@ -91,6 +91,12 @@ test('the custodian’s wiped disk gets every record back from the other holders
     assert.ok(holders.length >= 1 + REPLICAS && holders.includes(custodian), `${record}: ${holders}`)
   }
   assert.equal(await lost('after the custodian’s disk was wiped'), 0)
+  // Its shares went with the disk; it has signed that, and each record's custodian deals the key anew, by itself.
+  await eventually(async () => assert.equal((await scrub(0)).code, 0), 120_000)
+  const checks = (await emrm(['doctor', '--home', at(0).home, '--json'])).json as {
+    checks: readonly { readonly check: string; readonly ok: boolean; readonly detail: string }[]
+  }
+  for (const check of ['vault', 'key shares']) assert.equal(checks.checks.find(each => each.check === check)?.ok, true)
 })
 
 test('a holder’s wiped disk is filled again, and so is each record’s second place', async () => {

@@ -77,7 +77,7 @@ const operations = (n: number, grant: RequestId, policy: RequestId): readonly Op
   recordRegister(`${n}`, { labels: ['HIV'] }),
   { type: 'record.withdraw', record: recordNamed(n % 2 ? 'twin' : `${n}`) },
   { type: 'record.adopt', record: recordNamed('a'), custodian: idNamed(n % 2 ? 'north' : 'south') },
-  { type: 'record.redeal', record: recordNamed('a'), recipient: digestNamed('recipient') },
+  { type: 'record.redeal', record: recordNamed('a'), recipient: digestNamed('recipient'), losses: [] },
   {
     type: 'record.reshare',
     ...{

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { PeerId, RequestId } from '../../src/model/ids.ts'
-import type { RecordReshare } from '../../src/model/operations.ts'
-import { acksNeeded, dealStands, redealAckBytes } from '../../src/model/redeal.ts'
+import type { RecordRedeal, RecordReshare } from '../../src/model/operations.ts'
+import { acksNeeded, dealStands, redealAckBytes, shareLossBytes } from '../../src/model/redeal.ts'
 import {
   committeeOfTest,
   digestNamed,
@@ -38,8 +38,8 @@ function nextEpoch(world: World): void {
   while (world.ledger.head().height < end) world.executeAll([])
 }
 
-const announce = (world: World, by = 'north'): string =>
-  reasonOf(world.do(by, { type: 'record.redeal', record, recipient: digestNamed('recipient') }))
+const announce = (world: World, by = 'north', losses: RecordRedeal['losses'] = []): string =>
+  reasonOf(world.do(by, { type: 'record.redeal', record, recipient: digestNamed('recipient'), losses }))
 
 /** Signed by the present committee's members at these places, as validators that have their shares do. */
 function reshare(world: World, places: readonly number[], change: Partial<RecordReshare> = {}): RecordReshare {
@@ -61,6 +61,27 @@ test('a key that lies with the present committee cannot be collected; a change o
   assert.equal(announce(world), 'refused: already-exists')
   joined(world)
   assert.equal(announce(world), 'done')
+})
+
+test('a key is collected from a standing committee only when one that it was dealt to has signed that its share is lost', () => {
+  const world = makeClinic(GENESIS)
+  const { chainId } = world.ledger
+  const loss = (
+    index: number,
+    by: string,
+    shareRoot = world.views.record(record)!.shareRoot,
+  ): RecordRedeal['losses'] => [
+    { index, signature: signatureOf(keyNamed(by), shareLossBytes({ chainId, record, index, shareRoot })) },
+  ]
+  assert.equal(announce(world, 'north', loss(2, 'north')), 'refused: already-exists', 'another’s place')
+  assert.equal(announce(world, 'north', loss(2, 'fifth')), 'refused: already-exists', 'a stranger')
+  assert.equal(announce(world, 'north', loss(9, 'east')), 'refused: already-exists', 'no place')
+  assert.equal(announce(world, 'north', loss(2, 'east', digestNamed('old root'))), 'refused: already-exists')
+  assert.equal(announce(world, 'south', loss(2, 'east')), 'refused: not-authorized')
+  const good = loss(2, 'east')
+  assert.equal(announce(world, 'north', good), 'done')
+  assert.equal(reasonOf(world.do('north', reshare(world, [0, 1, 3]))), 'done')
+  assert.equal(announce(world, 'north', good), 'refused: already-exists', 'it was lost under the former root')
 })
 
 test('when a hospital takes another’s place in the committee, the custodian alone announces a re-deal, and repeats it', () => {

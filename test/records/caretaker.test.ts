@@ -175,10 +175,19 @@ test('a custodian whose disk was wiped gets every record back; none is lost', as
   const lost = cares.flatMap(({ left }) => left).filter(({ type }) => type === 'missing')
   assert.deepEqual(lost, [])
   for (const [i, each] of records.entries()) assert.equal((await cipherOf(custodian, each)).equals(before[i]!), true)
-  // All had signed, so the deal is gone: the custodian's own share stays lost, and is said to be.
+  // All had signed, so the deal is gone: the custodian's own share is lost, and is said to be.
   assert.deepEqual(types(cares.flatMap(({ left }) => left)), ['share-missing', 'share-missing', 'share-missing'])
   assert.equal(custodian.caretaker.report().leftCount, 3)
   assert.equal(custodian.caretaker.report().mended, 3)
+  // The custodian's own shares, and everybody's deal, went with the disk: the keys are dealt anew, because the loss was signed for.
+  let announced = 0
+  world.onSubmit = ({ type }) => {
+    if (type === 'record.redeal') announced++
+  }
+  await world.clock.run(custodian.redealer.round(never), () => announced === custodian.redealer.report().dealt)
+  assert.equal(custodian.redealer.report().dealt, 3)
+  world.clock.advance(61_000)
+  assert.deepEqual(await roundOf(custodian), [])
 })
 
 test('a holder that takes the place of one that left fetches its copy', async () => {

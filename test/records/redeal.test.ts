@@ -279,6 +279,37 @@ test('fewer than t old shares can be had: the custodian says so, and the record 
   assert.equal(await custodian.redealer.redeal(facts.record, never), 'dealt')
 })
 
+test('a validator whose disk took its share along has the key dealt anew, once a day and only by its own word', async () => {
+  const { world, custodian, facts, old } = await stage()
+  world.elect(old)
+  const [, victim, other] = old as [Hospital, Hospital, Hospital, Hospital]
+  assert.deepEqual(custodian.redealer.due(), [])
+  await victim.vault.removeItem(facts.record, 'share')
+  const loss = victim.receiver.loss(facts)!
+  // Another's word, another's place, and a signature that is none.
+  custodian.redealer.noteLoss(facts.record, loss, other.facts.id)
+  custodian.redealer.noteLoss(facts.record, { ...loss, index: 2 }, other.facts.id)
+  custodian.redealer.noteLoss(facts.record, { ...loss, signature: fill(64) }, victim.facts.id)
+  assert.deepEqual(custodian.redealer.due(), [])
+  assert.equal(world.hospitals[4]!.receiver.loss(facts), null, 'who was dealt none can lose none')
+
+  const lose = async (): Promise<readonly string[]> => {
+    world.clock.advance(61_000)
+    await victim.vault.removeItem(facts.record, 'share')
+    const { left } = await victim.caretaker.care(facts.record, never)
+    assert.deepEqual(left, [{ type: 'share-missing', record: facts.record }])
+    return custodian.redealer.due()
+  }
+  assert.deepEqual(await lose(), [facts.record])
+  assert.equal(await custodian.redealer.redeal(facts.record, never), 'dealt')
+  assert.deepEqual((await victim.caretaker.care(facts.record, never)).left, [])
+  assert.notEqual(await victim.shelf.own(now(world, facts)), null)
+  assert.deepEqual(custodian.redealer.due(), [])
+  assert.deepEqual(await lose(), [], 'again on the same day')
+  world.clock.advance(24 * 3_600_000)
+  assert.deepEqual(await lose(), [facts.record])
+})
+
 test('a second try needs no second announcement while the first one stands', async () => {
   const { world, custodian, facts, old } = await stage()
   const announced: string[] = []

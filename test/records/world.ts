@@ -29,7 +29,7 @@ import { acksNeeded, redealAckBytes } from '../../src/model/redeal.ts'
 import { type Clock, type Log, type Network, PROTOCOLS, type Protocol } from '../../src/ports.ts'
 import { Caretaker } from '../../src/records/caretaker.ts'
 import { Depositor } from '../../src/records/deposit.ts'
-import { DepositReceiver } from '../../src/records/deposit-receiver.ts'
+import { DepositReceiver, type DepositReceiverOptions } from '../../src/records/deposit-receiver.ts'
 import { prepareRecord } from '../../src/records/intake.ts'
 import type { InstitutionFacts, LedgerView, RecordFacts, RedealFacts } from '../../src/records/ledger-view.ts'
 import { PieceServer, type PieceServerOptions } from '../../src/records/piece-server.ts'
@@ -305,7 +305,8 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
     const shelf = new ShareShelf({ vault, log })
     const common = { vault, shelf, self: facts.id, ledger: world.ledger, clock, log, chainId, nextBlock, sealKey }
     const freshness = (): number => hospital.freshness
-    const receiver = new DepositReceiver({ ...common, freshness, sign: bytes => key.sign(bytes) })
+    const onLoss: DepositReceiverOptions['onLoss'] = (...lost) => hospital.redealer.noteLoss(...lost)
+    const receiver = new DepositReceiver({ ...common, freshness, onLoss, sign: bytes => key.sign(bytes) })
     const damaged: RecordId[] = []
     const onDamage = (record: RecordId): void => void damaged.push(record)
     const servers: PieceServerOptions = { vault, ledger: world.ledger, onDamage, clock, log }

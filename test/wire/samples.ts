@@ -152,7 +152,12 @@ export const operations: { readonly [T in OperationType]: Sample<T> } = {
   },
   'record.withdraw': { type: 'record.withdraw', record: id32('record') },
   'record.adopt': { type: 'record.adopt', record: id32('record'), custodian: id32('institution') },
-  'record.redeal': { type: 'record.redeal', record: id32('record'), recipient: hash('recipient') },
+  'record.redeal': {
+    type: 'record.redeal',
+    record: id32('record'),
+    recipient: hash('recipient'),
+    losses: [{ index: 3, signature: new Uint8Array(64).fill(9) }],
+  },
   'record.reshare': {
     type: 'record.reshare',
     record: id32('record'),
