@@ -3,6 +3,7 @@
 
 import type { FastifyInstance } from 'fastify'
 
+import { drawPath } from '../committee-path.ts'
 import { EmrmError } from '../model/errors.ts'
 import { asHeight, type Identifier } from '../model/ids.ts'
 import type { StoredBlock } from '../ports.ts'
@@ -55,12 +56,13 @@ export function addAuditRoutes(app: FastifyInstance, context: ApiContext): void 
     const sight = sightOf(context, request)
     const owner = requireOwner(sight, ownerIn(request))
     const draft = drawReport(peer.views, peer.chainId, owner)
-    const committee = peer.committeeAt(asHeight(draft.height + 1))
     const lines = openLines(context, reply)
     try {
       await lines.write({ drawn: { height: draft.height } })
       const next = await blockAbove(draft.height, () => lines.closed)
-      if (next !== null && committee !== null) await lines.write(anchorReport(draft, next, committee.hash))
+      if (next === null) return lines.end()
+      const path = await drawPath(peer.views, draft.height + 1, height => peer.block(height))
+      await lines.write(anchorReport(draft, path, next))
     } catch (error) {
       await lines.error(error)
     }

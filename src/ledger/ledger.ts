@@ -125,6 +125,7 @@ export class Ledger {
     assert(rules !== null && committee !== null, `rules ${header.rulesVersion} and a committee for block ${height}`)
     const shared = { store: this.#store, height, time: header.timestamp, committee }
     const base = { ...shared, rulesVersion: header.rulesVersion, rules, verifyEvidence: this.#verifyEvidence }
+    this.#committees.beginBlock(height)
     const outcomes = block.requests.map(request => this.#executeOne({ ...base, request }))
     this.#executed.endBlock(height, header.timestamp)
     this.#chainResults(block.requests, outcomes)

@@ -7,7 +7,7 @@ import { fromHex } from '../model/hash.ts'
 import type { Digest, Identifier, RecordId, RequestId } from '../model/ids.ts'
 import type { ChainParameters, Grant, Relations } from '../model/operations.ts'
 import { decisionName } from './access.ts'
-import { ranking } from './committee.ts'
+import { committeeName, ranking } from './committee.ts'
 import type * as E from './entries.ts'
 import type { Head } from './ledger.ts'
 import { emergencySuspended } from './reviews.ts'
@@ -135,6 +135,14 @@ export class Views {
   /** At the head's block time. */
   emergencySuspended(user: Identifier): boolean {
     return emergencySuspended(this.store, user, this.#head().timestamp)
+  }
+
+  /** Committees after the first one that a block up to `height` was decided by, each with the proof that the header below it names it. */
+  successions(height: number): readonly (E.SuccessionEntry & { readonly committee: E.CommitteeEntry })[] {
+    return this.store.committees.under().flatMap(committee => {
+      const succession = this.store.successions.get(committeeName(committee.from))
+      return succession === undefined || committee.from > height ? [] : [{ ...succession, committee }]
+    })
   }
 
   decisionCount(owner: Identifier): number {
