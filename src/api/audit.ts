@@ -100,6 +100,11 @@ function subjectOf({ views }: Sight, operation: Operation): Subject | null {
       return ofRecord(operation.record, {})
     case 'record.adopt':
       return ofRecord(operation.record, { custodian: operation.custodian })
+    case 'record.ask-erasure':
+    case 'record.erase':
+      return ofRecord(operation.record, {})
+    case 'record.destroyed':
+      return ofRecord(operation.record, { destroyed: operation.destroyed })
     case 'policy.set': {
       const { type: _, owner, scope, ...details } = operation
       return { owner, record: scope.type === 'record' ? scope.record : null, details: { scope, ...details } }

@@ -58,5 +58,9 @@ const ADVICE: Readonly<Record<RefusalReason, string>> = {
     'a policy for this owner, scope and grantee has this timestamp or a later one; set it again with a newer timestamp',
   'window-empty': 'the window ends before it begins; correct from and to',
   'invalid-operation': 'a field has a value that the contract does not take; check the options',
+  'retention-not-over': 'the law keeps this record for longer; emrm record show names the rule and the date',
+  'erasure-not-asked': 'the patient, or a guardian, has not asked for it; emrm record ask-erasure does, with their key',
+  'record-not-erased': 'nothing is to be destroyed before the custodian erases the record; emrm record show says more',
+  'record-erased': 'the record was erased; nothing can be done with it any more',
   'review-closed': 'this emergency access was reviewed already; emrm audit shows the verdict',
 }

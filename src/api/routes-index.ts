@@ -2,8 +2,9 @@
 // Each answer is cut to what the caller may see (visibility.ts).
 
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Views } from '../ledger/views.ts'
 import { EmrmError } from '../model/errors.ts'
-import type { Identifier } from '../model/ids.ts'
+import type { Identifier, RecordId } from '../model/ids.ts'
 import { type ApiContext, callerOf, pathId, queryText, recordIdIn } from './context.ts'
 import { explainRecord } from './explain.ts'
 import { decodePolicy } from './policy-body.ts'
@@ -59,9 +60,13 @@ export function addIndexRoutes(app: FastifyInstance, context: ApiContext): void 
     return { records: toJson(recordsFor(sight, owner)) }
   })
 
-  app.get<{ Params: { id: string } }>('/v1/records/:id', async request =>
-    toJson(requireRecord(sightOf(context, request), recordIdIn(request.params.id))),
-  )
+  // Keepers also see how long it must be kept and what became of its end: both tell of the patient's other visits.
+  app.get<{ Params: { id: string } }>('/v1/records/:id', async request => {
+    const sight = sightOf(context, request)
+    const entry = requireRecord(sight, recordIdIn(request.params.id))
+    if (!seesAsKeeper(sight, entry)) return toJson(entry)
+    return toJson({ ...entry, retention: views.retention(entry), erasure: erasureFor(views, entry.record) })
+  })
 
   app.get<{ Params: { id: string } }>('/v1/records/:id/explain', async request => {
     const sight = sightOf(context, request)
@@ -80,6 +85,26 @@ export function addIndexRoutes(app: FastifyInstance, context: ApiContext): void 
     requireOwner(sight, policy.owner)
     return toJson(previewPolicy(sight, policy))
   })
+}
+
+/** Institutions by name; null when nobody asked for it. */
+export function erasureFor(views: Views, record: RecordId): object | null {
+  const found = views.erasure(record)
+  if (found === null) return null
+  const nameOf = (id: Identifier): string => {
+    const institution = views.institution(id)
+    return institution === null ? id : institution.removed ? `${institution.name} (removed)` : institution.name
+  }
+  const { askedBy, asked, erased, complete, receipts, missing } = found
+  return {
+    ...{ askedBy, asked, erased, complete },
+    receipts: receipts.map(({ institution, destroyed, height }) => ({
+      institution: nameOf(institution),
+      destroyed,
+      height,
+    })),
+    missing: missing.map(nameOf),
+  }
 }
 
 export function ownerIn(request: FastifyRequest): Identifier | null {

@@ -117,6 +117,10 @@ const same = (a: Committee, b: Committee | undefined): boolean =>
   a.validators.length === b.validators.length &&
   a.validators.every((validator, i) => validator.publicKey === b.validators[i]?.publicKey)
 
+/** null before the first block. */
+export const committeeEntryAt = (store: Store, height: number): CommitteeEntry | null =>
+  store.committees.under().findLast(({ from }) => from <= height) ?? null
+
 /** Its name in the state. */
 export const committeeName = (from: number): string => String(from).padStart(16, '0')
 

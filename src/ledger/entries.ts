@@ -5,6 +5,11 @@
 //   approval/<digest of operation>      authority keys that have submitted it
 //   institution/<id>  ca/<id>  user/<id>
 //   record/<id>  adoption/<record>      the index; a custody hand-over that waits for the new custodian
+//   twins/<original>                    all twins that it ever had
+//   visit/<owner>/<custodian>/<encounter>  the last visit: where the retention clock begins
+//   sharer/<record>/<institution>       who was granted to share it
+//   erasure/<record>                    asked for, erased, who owes a receipt
+//   destruction/<record>/<institution>  the receipts
 //   policy/<owner>/<scope|grantee>      the one permission value, and the last timestamp (stays after a revoke)
 //   delegate/<owner>/<delegate>         the same for delegations
 //   decisions/<owner>                   how many decisions there are
@@ -24,6 +29,7 @@ import type {
   AccessReview,
   ChainParameters,
   DenialReason,
+  Destroyable,
   Grant,
   Purpose,
   RecordRegister,
@@ -87,6 +93,34 @@ export type RecordEntry = Omit<RecordRegister, 'type'> & {
 }
 
 export type Adoption = { readonly from: Identifier; readonly to: Identifier }
+
+export type Twins = { readonly twins: readonly RecordId[] }
+
+export type Visit = { readonly last: Timestamp }
+
+export type Sharer = { readonly institution: Identifier }
+
+export type Erasure = {
+  readonly record: RecordId
+  readonly owner: Identifier
+  readonly askedBy: Identifier
+  /** Height at which it was asked for. */
+  readonly asked: number
+  /** Height at which the custodian erased it; null before. */
+  readonly erased: number | null
+  /** Institutions that must sign for its destruction. */
+  readonly owing: readonly Identifier[]
+  /** Height at which the last of them had. */
+  readonly complete: number | null
+}
+
+export type DestructionEntry = {
+  readonly record: RecordId
+  readonly institution: Identifier
+  readonly destroyed: readonly Destroyable[]
+  readonly height: number
+  readonly time: Timestamp
+}
 
 export type PolicyEntry = {
   /** The last accepted one for the key; outlives the policy (P-42). */

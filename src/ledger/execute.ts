@@ -14,6 +14,7 @@ import {
 } from './consortium.ts'
 import type { Context } from './context.ts'
 import { onDelegateRevoke, onDelegateSet } from './delegates.ts'
+import { onRecordAskErasure, onRecordDestroyed, onRecordErase } from './erasure.ts'
 import { onEvidenceSubmit } from './evidence.ts'
 import { onUserRegister, onUserRevoke, onUserRotateKey } from './identity.ts'
 import { onPolicyRevoke, onPolicySet } from './policies.ts'
@@ -48,6 +49,12 @@ export function execute(context: Context, operation: Operation): Outcome {
       return onRecordWithdraw(context, operation)
     case 'record.adopt':
       return onRecordAdopt(context, operation)
+    case 'record.ask-erasure':
+      return onRecordAskErasure(context, operation)
+    case 'record.erase':
+      return onRecordErase(context, operation)
+    case 'record.destroyed':
+      return onRecordDestroyed(context, operation)
     case 'policy.set':
       return onPolicySet(context, operation)
     case 'policy.revoke':

@@ -9,6 +9,7 @@ import type { ChainParameters, Grant, Relations } from '../model/operations.ts'
 import { decisionName } from './access.ts'
 import { committeeName, ranking } from './committee.ts'
 import type * as E from './entries.ts'
+import { isErased, type Retention, retentionOf } from './erasure.ts'
 import type { Head } from './ledger.ts'
 import { emergencySuspended } from './reviews.ts'
 import type { StateProof } from './sparse-tree.ts'
@@ -16,6 +17,11 @@ import type { Store } from './store.ts'
 
 /** A decision with its place in the patient's list (or the requester's, for a record that does not exist). */
 export type DecisionRow = E.DecisionEntry & { readonly owner: Identifier; readonly number: number }
+
+export type ErasureView = E.Erasure & {
+  readonly receipts: readonly E.DestructionEntry[]
+  readonly missing: readonly Identifier[]
+}
 
 export class Views {
   /** For explain.ts and preview.ts. */
@@ -94,6 +100,40 @@ export class Views {
   /** Grants of the right to share a record, whether or not they still stand. */
   shareGrants(record: RecordId): readonly Grant[] {
     return this.#named(this.store.indexes.sharesByRecord.get(record), name => this.store.grants.get(name))
+  }
+
+  /** Until when the law keeps it. */
+  retention(record: E.RecordEntry): Retention {
+    return retentionOf(this.store, record)
+  }
+
+  /** What was asked for and done to end it, the receipts, and who still owes one; null when nobody asked. */
+  erasure(record: RecordId): ErasureView | null {
+    const erasure = this.store.erasures.get(record)
+    if (erasure === undefined) return null
+    const receipts = this.store.destructions.under(record)
+    const missing = erasure.owing.filter(id => !receipts.some(({ institution }) => institution === id))
+    return { ...erasure, receipts, missing }
+  }
+
+  isErased(record: RecordId): boolean {
+    return isErased(this.store, record)
+  }
+
+  erasedCount(): number {
+    return this.store.indexes.erased.size
+  }
+
+  /** Erased records for whose destruction this institution must sign and has not. */
+  receiptsOwed(institution: Identifier): readonly RecordId[] {
+    const { destructions, erasures, indexes } = this.store
+    const owes = (record: string): boolean =>
+      erasures.get(record)?.owing.includes(institution) === true && !destructions.has(`${record}/${institution}`)
+    return ([...indexes.erasing] as RecordId[]).filter(owes).sort()
+  }
+
+  hasDestroyed(record: RecordId, institution: Identifier): boolean {
+    return this.store.destructions.has(`${record}/${institution}`)
   }
 
   /** A custody hand-over that waits for the new custodian. */

@@ -63,6 +63,9 @@ export type ChainParameters = {
   readonly epochBlocks: number
   /** Holders of each record's ciphertext beside its custodian; all peers must find the same ones. */
   readonly replicas: number
+  /** How long the law keeps a record after the patient's last visit, or discharge, at its custodian. */
+  readonly retentionOutpatientMs: number
+  readonly retentionInpatientMs: number
 }
 
 // ---- consortium: signed by the authority ----
@@ -125,6 +128,7 @@ export type UserRotateKey = {
 }
 
 // ---- records: signed by the custodian institution ----
+export type Encounter = 'outpatient' | 'inpatient'
 export type RecordRegister = {
   readonly type: 'record.register'
   readonly record: RecordId
@@ -148,6 +152,10 @@ export type RecordRegister = {
   readonly keyCommit: Digest
   /** The original of which this is the de-identified twin. */
   readonly twinOf: RecordId | null
+  /** Which retention rule holds. */
+  readonly encounter: Encounter
+  /** The visit, or the discharge, that the record is about: the retention clock begins here. */
+  readonly lastVisit: Timestamp
 }
 export type RecordWithdraw = {
   readonly type: 'record.withdraw'
@@ -157,6 +165,19 @@ export type RecordAdopt = {
   readonly type: 'record.adopt'
   readonly record: RecordId
   readonly custodian: Identifier
+}
+
+// ---- the end of a record: asked for by the patient or a guardian, executed by the custodian, signed for by everyone who held it ----
+export type RecordAskErasure = { readonly type: 'record.ask-erasure'; readonly record: RecordId }
+export type RecordErase = { readonly type: 'record.erase'; readonly record: RecordId }
+/** Of the key's shares (`deal`: those that a custodian had still to deliver) and of the pieces. */
+export type Destroyable = 'ciphertext' | 'deal' | 'share'
+export const DESTROYABLES: readonly Destroyable[] = ['ciphertext', 'deal', 'share']
+export type RecordDestroyed = {
+  readonly type: 'record.destroyed'
+  readonly record: RecordId
+  /** Sorted; empty: nothing was held. */
+  readonly destroyed: readonly Destroyable[]
 }
 
 // ---- policy: signed by the patient or a guardian ----
@@ -258,6 +279,9 @@ export type Operation =
   | RecordRegister
   | RecordWithdraw
   | RecordAdopt
+  | RecordAskErasure
+  | RecordErase
+  | RecordDestroyed
   | PolicySet
   | PolicyRevoke
   | DelegateSet
@@ -309,6 +333,10 @@ export type RefusalReason =
   | 'window-empty'
   | 'invalid-operation'
   | 'review-closed'
+  | 'retention-not-over'
+  | 'erasure-not-asked'
+  | 'record-not-erased'
+  | 'record-erased'
 
 /** A grant as the chain records it; everything that the decision was made from is in it, so it can be recomputed for ever. */
 export type Grant = {

@@ -96,6 +96,7 @@ export class DepositReceiver {
   async #giveBoxAgain(record: RecordId, from: PeerId): Promise<DepositAnswer> {
     const { vault, ledger } = this.#options
     const asker = institutionOfPeer(ledger, from)
+    if (ledger.record(record)?.withdrawn !== false) return refused('not-available')
     const bytes = asker === null ? null : await vault.item(record, 'deal')
     const box = bytes === null ? undefined : decodeDeal(bytes)?.find(({ validator }) => validator === asker?.id)
     if (box === undefined) return refused('not-available')

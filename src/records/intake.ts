@@ -5,8 +5,16 @@
 import { randomBytes } from 'node:crypto'
 import { EmrmError } from '../model/errors.ts'
 import { fromHex, identifierOf, toHex } from '../model/hash.ts'
-import { asRecordId, type Digest, type Height, type Identifier, nextHeight, type RecordId } from '../model/ids.ts'
-import type { Confidentiality, RecordRegister } from '../model/operations.ts'
+import {
+  asRecordId,
+  type Digest,
+  type Height,
+  type Identifier,
+  nextHeight,
+  type RecordId,
+  type Timestamp,
+} from '../model/ids.ts'
+import type { Confidentiality, Encounter, RecordRegister } from '../model/operations.ts'
 import { SALT_BYTES, sealStream } from './envelope.ts'
 import { encodeDeal } from './frames.ts'
 import { peekKind } from './kind.ts'
@@ -26,6 +34,8 @@ export type IntakeOptions = {
   readonly confidentiality: Confidentiality
   readonly labels: readonly string[]
   readonly twinOf: RecordId | null
+  readonly encounter: Encounter
+  readonly lastVisit: Timestamp
   /** Bytes of the record that were encrypted so far. */
   readonly onProgress?: (bytes: number) => void
   readonly signal?: AbortSignal
@@ -80,6 +90,8 @@ export async function prepareRecord(options: IntakeOptions): Promise<Intake> {
       threshold,
       keyCommit: deal.claim.keyCommit,
       twinOf: options.twinOf,
+      encounter: options.encounter,
+      lastVisit: options.lastVisit,
     }
     return { operation, plainSha256, plainSize }
   } catch (error) {

@@ -5,19 +5,20 @@
 
 import { EmrmError } from '../model/errors.ts'
 import type { Digest, Identifier, PeerId, PublicKey, RecordId, RequestId, Timestamp } from '../model/ids.ts'
-import type {
-  ChainParameters,
-  Confidentiality,
-  DenialReason,
-  Grant,
-  Grantee,
-  Operation,
-  Outcome,
-  RefusalReason,
-  RelationRow,
-  Relations,
-  Right,
-  Scope,
+import {
+  type ChainParameters,
+  type Confidentiality,
+  DESTROYABLES,
+  type DenialReason,
+  type Grant,
+  type Grantee,
+  type Operation,
+  type Outcome,
+  type RefusalReason,
+  type RelationRow,
+  type Relations,
+  type Right,
+  type Scope,
 } from '../model/operations.ts'
 import {
   BLOCK_BYTES_MAX,
@@ -103,6 +104,8 @@ export const parameters: Shape<ChainParameters> = tuple({
   emergencyReviewMs: uint(),
   epochBlocks: uint(Number.MAX_SAFE_INTEGER, 1),
   replicas: uint(REPLICAS_MAX),
+  retentionOutpatientMs: uint(),
+  retentionInpatientMs: uint(),
 })
 
 const scope: Shape<Scope> = union<Scope>({ all: {}, kind: { kind: code }, record: { record: recordId } })
@@ -150,9 +153,14 @@ export const operation: Shape<Operation> = union<Operation>({
     threshold: uint(SIGNATURES_MAX, 2),
     keyCommit: digest,
     twinOf: nullable(recordId),
+    encounter: oneOf('outpatient', 'inpatient'),
+    lastVisit: timestamp,
   },
   'record.withdraw': { record: recordId },
   'record.adopt': { record: recordId, custodian: identifier },
+  'record.ask-erasure': { record: recordId },
+  'record.erase': { record: recordId },
+  'record.destroyed': { record: recordId, destroyed: sorted(oneOf(...DESTROYABLES), DESTROYABLES.length, same) },
   'policy.set': {
     owner: identifier,
     scope,
@@ -250,6 +258,10 @@ const refusal = words<RefusalReason>({
   'window-empty': true,
   'invalid-operation': true,
   'review-closed': true,
+  'retention-not-over': true,
+  'erasure-not-asked': true,
+  'record-not-erased': true,
+  'record-erased': true,
 })
 
 const grant: Shape<Grant> = tuple({

@@ -129,6 +129,7 @@ const RECORD: IndexedRecord = {
   ...{ record: GRANTED.record, owner: OWNER, custodian: HOSPITAL, kind: 'fhir', confidentiality: 'R', labels: ['PSY'] },
   ...{ commitment: asDigest('c'.repeat(64)), cipherRoot: asDigest('d'.repeat(64)), cipherSize: 100, shareCount: 4 },
   ...{ shareRoot: asDigest('e'.repeat(64)), threshold: 2, keyCommit: asDigest('f'.repeat(64)), twinOf: null },
+  ...{ encounter: 'outpatient', lastVisit: GRANTED.time },
   ...{ time: GRANTED.time, withdrawn: false },
 }
 

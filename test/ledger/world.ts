@@ -194,6 +194,8 @@ export const recordRegister = (name: string, change: Partial<RecordRegister> = {
   threshold: 2,
   keyCommit: digestNamed('content key'),
   twinOf: null,
+  encounter: 'outpatient',
+  lastVisit: START as Timestamp,
   ...change,
 })
 

@@ -21,6 +21,8 @@ import { type Clock, type Log, type Network, PROTOCOLS, type Protocol } from '..
 import { Caretaker } from '../../src/records/caretaker.ts'
 import { Depositor } from '../../src/records/deposit.ts'
 import { DepositReceiver } from '../../src/records/deposit-receiver.ts'
+import { Eraser } from '../../src/records/eraser.ts'
+import { guardErased } from '../../src/records/erasure-guard.ts'
 import { prepareRecord } from '../../src/records/intake.ts'
 import type { InstitutionFacts, LedgerView, RecordFacts } from '../../src/records/ledger-view.ts'
 import { PieceServer, type PieceServerOptions } from '../../src/records/piece-server.ts'
@@ -44,6 +46,7 @@ export type Hospital = {
   readonly shares: ShareServer
   readonly pieces: PieceServer
   readonly caretaker: Caretaker
+  readonly eraser: Eraser
   /** Records of which its servers met damage. */
   readonly damaged: RecordId[]
   readonly network: Pick<Network, 'self' | 'request'>
@@ -70,6 +73,9 @@ export type World = {
   readonly silent: Set<PeerId>
   /** Rewrites a peer's answers on one protocol. */
   readonly liars: Map<string, Liar>
+  readonly erased: Set<RecordId>
+  /** `<record> <institution>`: what it signed to have destroyed. */
+  readonly receipts: Map<string, readonly string[]>
   readonly asked: { readonly to: PeerId; readonly protocol: Protocol }[]
   blockTime: number
   /** Of all frames, both ways. */
@@ -81,6 +87,8 @@ export type World = {
   grant(record: RecordFacts, to: Hospital, recipient: SealKey): Grant
   /** By the authority. */
   remove(hospital: Hospital): void
+  /** By the custodian: the block is executed everywhere, nobody has looked yet. */
+  erase(record: RecordId): void
   nextBlock(): void
 }
 
@@ -118,6 +126,10 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
       committeeAt: () => committee,
       record: id => world.records.get(id) ?? null,
       recordIds: () => [...world.records.keys()].sort(),
+      isErased: record => world.erased.has(record),
+      erasedCount: () => world.erased.size,
+      receiptsOwed: institution => [...world.erased].filter(record => !world.receipts.has(`${record} ${institution}`)),
+      hasDestroyed: (record, institution) => world.receipts.has(`${record} ${institution}`),
       shareGrants: record =>
         [...world.grants.values()].filter(each => each.record === record && each.right === 'share'),
       grant: id => world.grants.get(id) ?? null,
@@ -129,6 +141,8 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
     grants: new Map(),
     fallen: new Map(),
     away: new Set(),
+    erased: new Set(),
+    receipts: new Map(),
     silent: new Set(),
     liars: new Map(),
     asked: [],
@@ -150,6 +164,8 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
         confidentiality: 'N',
         labels: [],
         twinOf: null,
+        encounter: 'outpatient',
+        lastVisit: asTimestamp(START),
       })
       return world.register(operation)
     },
@@ -180,6 +196,10 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
       return grant
     },
     remove: hospital => void removed.add(hospital.facts.id),
+    erase: record => {
+      world.records.set(record, { ...world.records.get(record)!, withdrawn: true })
+      world.erased.add(record)
+    },
     nextBlock: () => {
       for (const wake of waiting.splice(0)) wake()
     },
@@ -226,7 +246,8 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
 
   world.hospitals = institutions.map((facts, i): Hospital => {
     const { key, sealKey } = keys[i]!
-    const vault = vaults[i]!
+    const raw = vaults[i]!
+    const vault = guardErased(raw, record => world.erased.has(record))
     const events: string[] = []
     const note = (event: string): void => void events.push(event)
     const log: Log = { debug: note, info: note, warn: note, error: note }
@@ -238,11 +259,20 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
     const onDamage = (record: RecordId): void => void damaged.push(record)
     const freshness = (): number => hospital.freshness
     const servers: PieceServerOptions = { vault, ledger: world.ledger, onDamage, clock, log }
+    const eraser = new Eraser({
+      ...{ vault, ledger: world.ledger, self: facts.id, clock, log },
+      submit: async ({ record, destroyed }) => {
+        if (world.away.has(facts.peerId)) throw new EmrmError('request-timeout', 'no block came')
+        world.receipts.set(`${record} ${facts.id}`, destroyed)
+        return { request: toHex(fill(32)) as RequestId, height: asHeight(9), index: 0, outcome: { type: 'done' } }
+      },
+    })
     const hospital: Hospital = {
       key,
       sealKey,
       facts,
-      vault,
+      vault: raw,
+      eraser,
       receiver,
       depositor: new Depositor({ ...common, network, local: receiver, verifySignature, self: facts.id }),
       shares: new ShareServer({
@@ -252,7 +282,7 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
         enforce: () => hospital.house,
       }),
       pieces: new PieceServer(servers),
-      caretaker: new Caretaker({ ...common, network, receiver, self: facts.id, freshness }),
+      caretaker: new Caretaker({ ...common, network, receiver, eraser, self: facts.id, freshness }),
       damaged,
       network,
       events,

@@ -76,6 +76,8 @@ const parameters = {
   emergencyReviewMs: 259_200_000,
   epochBlocks: 1_000,
   replicas: 2,
+  retentionOutpatientMs: 474_336_000_000,
+  retentionInpatientMs: 948_672_000_000,
 }
 
 /** As a person's file would say it. */
@@ -148,9 +150,14 @@ export const operations: { readonly [T in OperationType]: Sample<T> } = {
     threshold: 2,
     keyCommit: hash('key'),
     twinOf: null,
+    encounter: 'inpatient',
+    lastVisit: TIME,
   },
   'record.withdraw': { type: 'record.withdraw', record: id32('record') },
   'record.adopt': { type: 'record.adopt', record: id32('record'), custodian: id32('institution') },
+  'record.ask-erasure': { type: 'record.ask-erasure', record: id32('record') },
+  'record.erase': { type: 'record.erase', record: id32('record') },
+  'record.destroyed': { type: 'record.destroyed', record: id32('record'), destroyed: ['ciphertext', 'share'] },
   'policy.set': {
     type: 'policy.set',
     owner: id32('owner'),
