@@ -82,10 +82,23 @@ test('from the erasing block on no share and no piece is given out, whatever is 
   world.erase(facts.record)
   const answer = await custodian.shares.answer(asked, holder.facts.peerId)
   assert.deepEqual(answer, { type: 'refused', reason: 'record-withdrawn', detail: '' })
-  const want = encodeDepositRequest({ type: 'want', record: facts.record })
-  const [frame] = await collectFrames(custodian.receiver.handle(once(want), holder.facts.peerId))
-  assert.deepEqual(decodeDepositAnswer(frame!), { type: 'refused', reason: 'not-available' })
   assert.equal((await custodian.vault.items(facts.record)).includes('share'), true, 'nobody has looked yet')
+})
+
+test('a custodian gives out no share any more that it had still to deliver', async () => {
+  const { world, custodian } = await stage()
+  const away = world.hospitals[3]!
+  world.away.add(away.facts.peerId)
+  const facts = await world.add(custodian, fill(1000, 4))
+  await custodian.depositor.deliver(facts.record, never)
+  const want = async (): Promise<string | undefined> => {
+    const frame = encodeDepositRequest({ type: 'want', record: facts.record })
+    const [answer] = await collectFrames(custodian.receiver.handle(once(frame), away.facts.peerId))
+    return decodeDepositAnswer(answer!)?.type
+  }
+  assert.equal(await want(), 'box')
+  world.erase(facts.record)
+  assert.equal(await want(), 'refused')
 })
 
 test('a deposit that is under way when its record is erased leaves nothing, and the receipt waits for it', async () => {
