@@ -16,6 +16,8 @@ import { type Care, type CareReport, Caretaker } from './records/caretaker.ts'
 import { type Collected, collectShares } from './records/collect.ts'
 import { Depositor } from './records/deposit.ts'
 import { DepositReceiver } from './records/deposit-receiver.ts'
+import { Eraser } from './records/eraser.ts'
+import { guardErased } from './records/erasure-guard.ts'
 import { type Intake, type IntakeOptions, prepareRecord } from './records/intake.ts'
 import { parseLabelRules, standardLabels } from './records/labels/rules.ts'
 import type { RecordFacts } from './records/ledger-view.ts'
@@ -69,8 +71,9 @@ export type RecordDesk = {
 
 /** Sets the handlers of the record protocols, so before the network starts. Throws EmrmError `rules-invalid`, `label-rules-invalid`. */
 export async function openRecordDesk(options: RecordDeskOptions): Promise<RecordDesk> {
-  const { config, keys, network, vault, clock, log, nextBlock } = options
+  const { config, keys, network, clock, log, nextBlock } = options
   const ledger = ledgerFacts(options.ledger)
+  const vault = guardErased(options.vault, record => ledger.isErased(record))
   const self: Identifier = identifierOf(keys.institution.publicKey)
   const house = await openHouseRules({ file: config.rulesFile, openProgram: options.openProgram, clock, log })
   const { labelsFile } = config
@@ -102,7 +105,9 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
     log,
   })
   const freshness = options.staleMs
-  const caretaker = new Caretaker({ vault, ledger, network, self, receiver, shelf, freshness, clock, log })
+  const submit = (operation: Operation): Promise<RequestResult> => options.submitAsInstitution(operation)
+  const eraser = new Eraser({ vault, ledger, self, submit, clock, log })
+  const caretaker = new Caretaker({ eraser, vault, ledger, network, self, receiver, shelf, freshness, clock, log })
   const onDamage = (record: RecordId): void => caretaker.later(record)
   const shareServer = new ShareServer({
     ...{ vault, shelf, ledger, sealKey, nextBlock, clock, log, freshness, onDamage },
@@ -136,6 +141,17 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
 
   caretaker.start()
   redealer.start()
+
+  const eraseOnEachBlock = async (): Promise<void> => {
+    while (!stopping.signal.aborted) {
+      const next = nextBlock()
+      await eraser.look()
+      await next
+    }
+  }
+  const cancelErasing = clock.after(CONNECTED_SETTLE_MS, () => {
+    eraseOnEachBlock().catch(error => log.error('erasing-failed', { reason: String(error) }))
+  })
 
   async function register(operation: Operation & { readonly record: RecordId }): Promise<RequestResult> {
     const result = await options.submitAsInstitution(operation)
@@ -172,7 +188,7 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
     }
   }
 
-  type Wanted = Pick<IntakeOptions, 'source' | 'owner' | 'kind' | 'confidentiality' | 'labels' | 'twinOf' | 'signal'>
+  type Wanted = Omit<IntakeOptions, 'vault' | 'ledger' | 'custodian' | 'labelRules' | 'indexKey' | 'onProgress'>
   async function add(wanted: Wanted, onProgress: AddRecordOptions['onProgress']): Promise<Intake & { height: number }> {
     const prepared = await prepareRecord({
       ...wanted,
@@ -192,14 +208,14 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
 
   /** The record stands by now: whatever the twin fails of is said beside it. */
   async function addTwin({ operation }: Intake, copy: PlainCopy): Promise<Partial<AddedRecord>> {
-    const { record, owner, kind, confidentiality, labels } = operation
+    const { record, owner, kind, confidentiality, labels, encounter, lastVisit } = operation
     try {
       const { bytes, ruleDigest } = await options.makeTwin({
         ...copy.take(kind),
         extractKey: new Uint8Array(randomBytes(32)),
         patientKey: fromHex(owner),
       })
-      const wanted = { owner, kind, confidentiality, labels, twinOf: record }
+      const wanted = { owner, kind, confidentiality, labels, encounter, lastVisit, twinOf: record }
       const twin = await add({ ...wanted, source: once(bytes) }, undefined)
       return { twin: twin.operation.record, twinRules: ruleDigest }
     } catch (error) {
@@ -266,6 +282,8 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
       stopping.abort()
       caretaker.stop()
       redealer.stop()
+      eraser.stop()
+      cancelErasing()
       cancelDeposits()
       await house.stop()
     },

@@ -24,6 +24,8 @@ import {
   namesIn,
   onDisk,
   readIfThere,
+  shred,
+  syncFolder,
   temporaryName,
   writeAt,
   writeAtomically,
@@ -112,7 +114,7 @@ export async function openFileVault(root: string): Promise<Vault> {
       const folder = folderOf(record)
       await onDisk(async () => {
         await rm(join(folder, 'index'), { force: true })
-        await rm(join(folder, 'cipher'), { force: true })
+        await shred(join(folder, 'cipher'))
       })
     },
     putItem: async (record, item, bytes) => {
@@ -130,7 +132,7 @@ export async function openFileVault(root: string): Promise<Vault> {
     },
     removeItem: async (record, item) => {
       const path = join(folderOf(record), checkedItem(item))
-      await onDisk(() => rm(path, { force: true }))
+      await onDisk(() => shred(path))
     },
     items: async record => (await namesIn(folderOf(record))).filter(isItemName).sort(),
     list: async () => {
@@ -146,7 +148,9 @@ export async function openFileVault(root: string): Promise<Vault> {
       // The index first: from here on the ciphertext does not exist, whatever happens to the rest.
       await onDisk(async () => {
         await rm(join(folder, 'index'), { force: true })
+        for (const name of await namesIn(folder)) await shred(join(folder, name))
         await rm(folder, { recursive: true, force: true })
+        if (await exists(join(folder, '..'))) await syncFolder(join(folder, '..'))
       })
     },
     verify: (record, pace) => {
@@ -206,8 +210,8 @@ async function removeLeftovers(root: string): Promise<void> {
     for (const record of await namesIn(join(root, group))) {
       const folder = join(root, group, record)
       const names = await namesIn(folder)
-      for (const name of names) if (isTemporary(name)) await rm(join(folder, name), { force: true })
-      if (names.includes('cipher') && !names.includes('index')) await rm(join(folder, 'cipher'), { force: true })
+      for (const name of names) if (isTemporary(name)) await shred(join(folder, name))
+      if (names.includes('cipher') && !names.includes('index')) await shred(join(folder, 'cipher'))
       await rmdir(folder).catch(() => undefined)
     }
 }

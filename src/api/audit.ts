@@ -106,6 +106,11 @@ function subjectOf({ views }: Sight, operation: Operation): Subject | null {
       const { record, intent, shareCount, threshold } = operation
       return ofRecord(record, { intent, shareCount, threshold })
     }
+    case 'record.ask-erasure':
+    case 'record.erase':
+      return ofRecord(operation.record, {})
+    case 'record.destroyed':
+      return ofRecord(operation.record, { destroyed: operation.destroyed })
     case 'policy.set': {
       const { type: _, owner, scope, ...details } = operation
       return { owner, record: scope.type === 'record' ? scope.record : null, details: { scope, ...details } }

@@ -62,5 +62,9 @@ const ADVICE: Readonly<Record<RefusalReason, string>> = {
   'redeal-closed':
     'no re-deal of this record to the present committee is announced; the peer announces it again by itself',
   'not-acknowledged': 'fewer than 2f+1 validators have signed for their new shares; the peer tries again by itself',
+  'retention-not-over': 'the law keeps this record for longer; emrm record show names the rule and the date',
+  'erasure-not-asked': 'the patient, or a guardian, has not asked for it; emrm record ask-erasure does, with their key',
+  'record-not-erased': 'nothing is to be destroyed before the custodian erases the record; emrm record show says more',
+  'record-erased': 'the record was erased; nothing can be done with it any more',
   'review-closed': 'this emergency access was reviewed already; emrm audit shows the verdict',
 }

@@ -5,8 +5,8 @@ import type { Views } from '../ledger/views.ts'
 import type { Request } from '../model/block.ts'
 import type { Committee } from '../model/committee.ts'
 import type { Genesis } from '../model/genesis.ts'
-import type { BlockId, Digest, Height, Identifier, PeerId, RecordId, RequestId } from '../model/ids.ts'
-import type { Confidentiality, Operation, Outcome, RequestResult } from '../model/operations.ts'
+import type { BlockId, Digest, Height, Identifier, PeerId, RecordId, RequestId, Timestamp } from '../model/ids.ts'
+import type { Confidentiality, Encounter, Operation, Outcome, RequestResult } from '../model/operations.ts'
 import type { Connection, StoredBlock } from '../ports.ts'
 import type { Care, CareReport } from '../records/caretaker.ts'
 import type { Labelling, LocalEntry } from '../records/local-index.ts'
@@ -67,6 +67,9 @@ export type AddRecordOptions = {
   readonly kind: string | null
   readonly confidentiality: Confidentiality
   readonly labels: readonly string[]
+  readonly encounter: Encounter
+  /** The visit, or the discharge, that the record is about. */
+  readonly lastVisit: Timestamp
   /** Make and register a de-identified twin too, which an anonymous policy releases in place of the record. */
   readonly twin: boolean
   readonly onProgress?: (stage: string, bytes: number) => void

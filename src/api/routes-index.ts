@@ -3,8 +3,9 @@
 
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { RecordEntry } from '../ledger/entries.ts'
+import type { Views } from '../ledger/views.ts'
 import { EmrmError } from '../model/errors.ts'
-import { asHeight, type Identifier, nextHeight } from '../model/ids.ts'
+import { asHeight, type Identifier, nextHeight, type RecordId } from '../model/ids.ts'
 import { dealStands } from '../model/redeal.ts'
 import type { LocalEntry } from '../records/local-index.ts'
 import { type ApiContext, callerOf, pathId, queryText, recordIdIn } from './context.ts'
@@ -69,10 +70,16 @@ export function addIndexRoutes(app: FastifyInstance, context: ApiContext): void 
     return { records: toJson(records) }
   })
 
+  // Keepers also see how long it must be kept and what became of its end: both tell of the patient's other visits.
   app.get<{ Params: { id: string } }>('/v1/records/:id', async request => {
     const sight = sightOf(context, request)
     const entry = requireRecord(sight, recordIdIn(request.params.id))
-    return { ...(toJson(await withIndex(context, sight, entry)) as object), ...keyHolders(context.peer, entry) }
+    const shown = { ...(toJson(await withIndex(context, sight, entry)) as object), ...keyHolders(context.peer, entry) }
+    if (!seesAsKeeper(sight, entry)) return shown
+    return {
+      ...shown,
+      ...(toJson({ retention: views.retention(entry), erasure: erasureFor(views, entry.record) }) as object),
+    }
   })
 
   app.get<{ Params: { id: string } }>('/v1/records/:id/explain', async request => {
@@ -137,6 +144,26 @@ function keyHolders(peer: PeerHandle, { dealtAt }: RecordEntry): object {
   if (dealt === null || present === null) return {}
   const names = dealt.validators.map(({ name }) => name)
   return { sharesWith: names, sharesWithPresentCommittee: dealStands(dealt, present) }
+}
+
+/** Institutions by name; null when nobody asked for it. */
+export function erasureFor(views: Views, record: RecordId): object | null {
+  const found = views.erasure(record)
+  if (found === null) return null
+  const nameOf = (id: Identifier): string => {
+    const institution = views.institution(id)
+    return institution === null ? id : institution.removed ? `${institution.name} (removed)` : institution.name
+  }
+  const { askedBy, asked, erased, complete, receipts, missing } = found
+  return {
+    ...{ askedBy, asked, erased, complete },
+    receipts: receipts.map(({ institution, destroyed, height }) => ({
+      institution: nameOf(institution),
+      destroyed,
+      height,
+    })),
+    missing: missing.map(nameOf),
+  }
 }
 
 export function ownerIn(request: FastifyRequest): Identifier | null {

@@ -8,9 +8,10 @@ import { type Api, type Line, type Query, toError } from '../api/client.ts'
 import { documentReferenceFor, type IndexedRecord, type LocalFacts } from '../interop/fhir/document-reference.ts'
 import { EmrmError } from '../model/errors.ts'
 import type { Labelling } from '../records/local-index.ts'
+import { addErasureCommands, erasureLine } from './erasure.ts'
 import { homeCommand, institutionId, withApi, withOptionalKey } from './home.ts'
 import { endProgress, handle, progress, type Session, table } from './session.ts'
-import { collect, readRecordId, readUserId } from './values.ts'
+import { collect, readChoice, readRecordId, readTime, readUserId } from './values.ts'
 
 type AddOptions = {
   readonly home: string
@@ -18,6 +19,8 @@ type AddOptions = {
   readonly kind?: string
   readonly label?: readonly string[]
   readonly confidentiality: string
+  readonly encounter?: readonly string[]
+  readonly lastVisit?: number
   readonly twin?: true
 }
 type AskOptions = { readonly home: string; readonly key?: string; readonly patient?: string }
@@ -44,6 +47,12 @@ export function addRecordCommands(session: Session, program: Command): void {
       "HL7 sensitivity code, beside those derived from the record's codes; may be repeated",
       collect,
     )
+    .option(
+      '--encounter <kind>',
+      'outpatient or inpatient: how long the law keeps it (default: inpatient)',
+      readChoice('an encounter', ['outpatient', 'inpatient']),
+    )
+    .option('--last-visit <time>', 'of the visit or the discharge that it is about (default: now)', readTime)
     .option('--confidentiality <level>', "U, L, M, N, R or V; a record's own codes may raise it, never lower it", 'N')
     .option('--twin', 'make a de-identified twin too (FHIR, DICOM), which an --anonymous policy releases in its place')
   handle<AddOptions>(session, add, (options, file = '') =>
@@ -53,6 +62,8 @@ export function addRecordCommands(session: Session, program: Command): void {
         kind: options.kind,
         confidentiality: options.confidentiality,
         label: options.label,
+        encounter: options.encounter?.at(-1),
+        lastVisit: options.lastVisit === undefined ? undefined : String(options.lastVisit),
         ...(options.twin === true ? { twin: 'true' } : {}),
       }
       const document = await upload(session, api, query, await openSource(session, file))
@@ -93,7 +104,7 @@ export function addRecordCommands(session: Session, program: Command): void {
     const target = readRecordId(id)
     return withOptionalKey(session, options, async ({ api, as }) => {
       const entry = (await api.call('GET', `/v1/records/${target}`, { as })) as Line
-      if (options.fhir !== true) return { document: entry, lines: table(entry) }
+      if (options.fhir !== true) return { document: entry, lines: shownLines(entry) }
       const index = entry['index'] as LocalFacts | null
       const document = documentReferenceFor(entry as unknown as IndexedRecord, index)
       return { document, lines: [JSON.stringify(document, null, 2)] }
@@ -101,6 +112,7 @@ export function addRecordCommands(session: Session, program: Command): void {
   })
 
   addCustodyCommands(session, record)
+  addErasureCommands(session, record)
 }
 
 function addCustodyCommands(session: Session, record: Command): void {
@@ -132,6 +144,20 @@ function addCustodyCommands(session: Session, record: Command): void {
       return { document, lines: [`agreed at height ${document['height']}`] }
     })
   })
+}
+
+/** Retention and erasure in words after the fields. */
+function shownLines({ retention, erasure, ...fields }: Line): readonly string[] {
+  const until = (retention as { readonly until: number } | undefined)?.until
+  const kept = until === undefined ? [] : [`kept by law until ${new Date(until).toISOString()}`]
+  if (erasure === undefined || erasure === null) return [...table(fields), ...kept]
+  const { erased, asked, receipts } = erasure as Line & { readonly receipts: readonly Line[] }
+  if (erased === null) return [...table(fields), ...kept, `erasure asked for at height ${asked}`]
+  const signed = receipts.map(
+    ({ institution, destroyed, height }) =>
+      `destroyed by ${institution} at height ${height}: ${(destroyed as string[]).join(', ') || 'nothing was held'}`,
+  )
+  return [...table(fields), erasureLine({ record: fields['record'], ...erasure }), ...signed]
 }
 
 const recordLine = (record: Line): string => {

@@ -133,6 +133,7 @@ function conclude(
     ...{ variant: decision.variant, recipient, height, time, expires, basis, rulesVersion },
   }
   store.grants.put(request.id, grant)
+  if (right === 'share') store.sharers.put(`${grant.record}/${institution}`, { institution })
   return { type: 'granted', grant }
 }
 

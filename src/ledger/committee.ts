@@ -1,5 +1,8 @@
 // Who validates (P-30, P-31): the best-rated institutions, by score, ties by id. The committee changes only when an epoch ends, never in the
 // middle of a height, and only to one that IMPBFT can run with; otherwise the old one stays.
+//
+// It is chosen one block before the epoch ends. So the header of the epoch's last block, which the old committee signs, stands on a state
+// that names the new one, and the proof of that is noted in the state: whoever trusts one committee can follow to the next (report.ts).
 
 import { type Committee, committeeHashOf, makeCommittee, VALIDATORS_MAX } from '../model/committee.ts'
 import { EmrmError } from '../model/errors.ts'
@@ -37,29 +40,45 @@ export class Committees {
   begin(committee: Committee, epochBlocks: number): void {
     this.#store.epochs.put(EPOCH, { start: 1, end: epochBlocks })
     this.#add(1, committee)
+    if (epochBlocks === 1) this.#choose(2)
   }
 
-  /** After the operations of block `height`: when it is its epoch's last, the next epoch begins. */
+  /** Before the operations of block `height`, whose header carries the digest of the present state. */
+  beginBlock(height: number): void {
+    const name = committeeName(height + 1)
+    if (!this.#store.committees.has(name)) return
+    const { siblings } = this.#store.state.prove(this.#store.committees.keyOf(name))
+    this.#store.successions.put(name, { from: height + 1, siblings: Buffer.concat(siblings) })
+  }
+
+  /** After the operations of block `height`: when it is its epoch's last, the next epoch begins; when it is the last but one, its committee is chosen. */
   endBlock(height: number): void {
-    const epoch = this.#store.epochs.get(EPOCH)
-    if (epoch === undefined || height !== epoch.end) return
-    const { parameters, validatorCount, f, p } = this.#store.now()
-    this.#store.epochs.put(EPOCH, { start: height + 1, end: height + parameters.epochBlocks })
+    let epoch = this.#store.epochs.get(EPOCH)
+    if (epoch === undefined) return
+    if (height === epoch.end) {
+      epoch = { start: height + 1, end: height + this.#store.now().parameters.epochBlocks }
+      this.#store.epochs.put(EPOCH, epoch)
+    }
+    if (height === epoch.end - 1) this.#choose(epoch.end + 1)
+  }
+
+  #choose(from: number): void {
+    const { validatorCount, f, p } = this.#store.now()
     const next = chosen(ranking(this.#store), validatorCount, f, p)
     const present = this.#known.at(-1)?.committee
     if (next === null || next.hash === present?.hash || same(next, present)) return
-    this.#add(height + 1, next)
+    this.#add(from, next)
   }
 
   /** Reads everything from the state again, after a restore. */
   reload(): void {
-    this.#known = this.#store.committees.under().map(entry => ({ from: entry.from, committee: fromEntry(entry) }))
+    this.#known = this.#store.committees.under().map(entry => ({ from: entry.from, committee: committeeFrom(entry) }))
   }
 
   #add(from: number, committee: Committee): void {
     const { f, p } = committee.quorum
     const validators = committee.validators.map(({ publicKey, peerId, name }) => ({ publicKey, peerId, name }))
-    this.#store.committees.put(String(from).padStart(16, '0'), { from, f, p, hash: committee.hash, validators })
+    this.#store.committees.put(committeeName(from), { from, f, p, hash: committee.hash, validators })
     this.#known.push({ from, committee })
   }
 }
@@ -98,7 +117,14 @@ const same = (a: Committee, b: Committee | undefined): boolean =>
   a.validators.length === b.validators.length &&
   a.validators.every((validator, i) => validator.publicKey === b.validators[i]?.publicKey)
 
-const fromEntry = (entry: CommitteeEntry): Committee =>
+/** null before the first block. */
+export const committeeEntryAt = (store: Store, height: number): CommitteeEntry | null =>
+  store.committees.under().findLast(({ from }) => from <= height) ?? null
+
+/** Its name in the state. */
+export const committeeName = (from: number): string => String(from).padStart(16, '0')
+
+export const committeeFrom = (entry: CommitteeEntry): Committee =>
   makeCommittee(
     entry.validators.map((validator, i) => ({ ...validator, index: i as ValidatorIndex })),
     entry.f,

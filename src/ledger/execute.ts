@@ -15,6 +15,7 @@ import {
 import type { Context } from './context.ts'
 import { onCredentialIssue, onCredentialRevoke } from './credentials.ts'
 import { onDelegateRevoke, onDelegateSet } from './delegates.ts'
+import { onRecordAskErasure, onRecordDestroyed, onRecordErase } from './erasure.ts'
 import { onEvidenceSubmit } from './evidence.ts'
 import { onUserRegister, onUserRevoke, onUserRotateKey } from './identity.ts'
 import { onPolicyRevoke, onPolicySet } from './policies.ts'
@@ -58,6 +59,12 @@ export function execute(context: Context, operation: Operation): Outcome {
       return onRecordRedeal(context, operation)
     case 'record.reshare':
       return onRecordReshare(context, operation)
+    case 'record.ask-erasure':
+      return onRecordAskErasure(context, operation)
+    case 'record.erase':
+      return onRecordErase(context, operation)
+    case 'record.destroyed':
+      return onRecordDestroyed(context, operation)
     case 'policy.set':
       return onPolicySet(context, operation)
     case 'policy.revoke':

@@ -8,9 +8,10 @@ import { fromHex } from '../model/hash.ts'
 import type { Digest, Identifier, RecordId, RequestId } from '../model/ids.ts'
 import type { AttributeRow, ChainParameters, Grant, Relations, Role } from '../model/operations.ts'
 import { decisionName } from './access.ts'
-import { ranking } from './committee.ts'
+import { committeeName, ranking } from './committee.ts'
 import { attributesNow, roleCredentials, rolesNow, stands } from './credentials.ts'
 import type * as E from './entries.ts'
+import { isErased, type Retention, retentionOf } from './erasure.ts'
 import type { Head } from './ledger.ts'
 import { emergencySuspended } from './reviews.ts'
 import type { StateProof } from './sparse-tree.ts'
@@ -18,6 +19,11 @@ import type { Store } from './store.ts'
 
 /** A decision with its place in the patient's list (or the requester's, for a record that does not exist). */
 export type DecisionRow = E.DecisionEntry & { readonly owner: Identifier; readonly number: number }
+
+export type ErasureView = E.Erasure & {
+  readonly receipts: readonly E.DestructionEntry[]
+  readonly missing: readonly Identifier[]
+}
 
 export class Views {
   /** For explain.ts and preview.ts. */
@@ -126,6 +132,40 @@ export class Views {
     return this.#named(this.store.indexes.sharesByRecord.get(record), name => this.store.grants.get(name))
   }
 
+  /** Until when the law keeps it. */
+  retention(record: E.RecordEntry): Retention {
+    return retentionOf(this.store, record)
+  }
+
+  /** What was asked for and done to end it, the receipts, and who still owes one; null when nobody asked. */
+  erasure(record: RecordId): ErasureView | null {
+    const erasure = this.store.erasures.get(record)
+    if (erasure === undefined) return null
+    const receipts = this.store.destructions.under(record)
+    const missing = erasure.owing.filter(id => !receipts.some(({ institution }) => institution === id))
+    return { ...erasure, receipts, missing }
+  }
+
+  isErased(record: RecordId): boolean {
+    return isErased(this.store, record)
+  }
+
+  erasedCount(): number {
+    return this.store.indexes.erased.size
+  }
+
+  /** Erased records for whose destruction this institution must sign and has not. */
+  receiptsOwed(institution: Identifier): readonly RecordId[] {
+    const { destructions, erasures, indexes } = this.store
+    const owes = (record: string): boolean =>
+      erasures.get(record)?.owing.includes(institution) === true && !destructions.has(`${record}/${institution}`)
+    return ([...indexes.erasing] as RecordId[]).filter(owes).sort()
+  }
+
+  hasDestroyed(record: RecordId, institution: Identifier): boolean {
+    return this.store.destructions.has(`${record}/${institution}`)
+  }
+
   /** A custody hand-over that waits for the new custodian. */
   adoption(record: RecordId): E.Adoption | null {
     return this.store.adoptions.get(record) ?? null
@@ -170,6 +210,14 @@ export class Views {
   /** At the head's block time. */
   emergencySuspended(user: Identifier): boolean {
     return emergencySuspended(this.store, user, this.#head().timestamp)
+  }
+
+  /** Committees after the first one that a block up to `height` was decided by, each with the proof that the header below it names it. */
+  successions(height: number): readonly (E.SuccessionEntry & { readonly committee: E.CommitteeEntry })[] {
+    return this.store.committees.under().flatMap(committee => {
+      const succession = this.store.successions.get(committeeName(committee.from))
+      return succession === undefined || committee.from > height ? [] : [{ ...succession, committee }]
+    })
   }
 
   decisionCount(owner: Identifier): number {

@@ -65,6 +65,9 @@ export type ChainParameters = {
   readonly replicas: number
   /** The lead goes to the next validator every so many blocks; 0: it stays with who has it (consensus.md §1.5). */
   readonly rotationBlocks: number
+  /** How long the law keeps a record after the patient's last visit, or discharge, at its custodian. */
+  readonly retentionOutpatientMs: number
+  readonly retentionInpatientMs: number
 }
 
 // ---- consortium: signed by the authority ----
@@ -148,6 +151,7 @@ export type CredentialRevoke = {
 }
 
 // ---- records: signed by the custodian institution ----
+export type Encounter = 'outpatient' | 'inpatient'
 export type RecordRegister = {
   readonly type: 'record.register'
   readonly record: RecordId
@@ -173,6 +177,10 @@ export type RecordRegister = {
   readonly dealtAt: number
   /** The original of which this is the de-identified twin. */
   readonly twinOf: RecordId | null
+  /** Which retention rule holds. */
+  readonly encounter: Encounter
+  /** The visit, or the discharge, that the record is about: the retention clock begins here. */
+  readonly lastVisit: Timestamp
 }
 export type RecordWithdraw = {
   readonly type: 'record.withdraw'
@@ -209,6 +217,18 @@ export type RecordReshare = {
   readonly acks: readonly ShareSignature[]
 }
 export type ShareSignature = { readonly index: number; readonly signature: Uint8Array }
+// ---- the end of a record: asked for by the patient or a guardian, executed by the custodian, signed for by everyone who held it ----
+export type RecordAskErasure = { readonly type: 'record.ask-erasure'; readonly record: RecordId }
+export type RecordErase = { readonly type: 'record.erase'; readonly record: RecordId }
+/** Of the key's shares (`deal`: those that a custodian had still to deliver) and of the pieces. */
+export type Destroyable = 'ciphertext' | 'deal' | 'share'
+export const DESTROYABLES: readonly Destroyable[] = ['ciphertext', 'deal', 'share']
+export type RecordDestroyed = {
+  readonly type: 'record.destroyed'
+  readonly record: RecordId
+  /** Sorted; empty: nothing was held. */
+  readonly destroyed: readonly Destroyable[]
+}
 
 // ---- policy: signed by the patient or a guardian ----
 export type PolicySet = {
@@ -313,6 +333,9 @@ export type Operation =
   | RecordAdopt
   | RecordRedeal
   | RecordReshare
+  | RecordAskErasure
+  | RecordErase
+  | RecordDestroyed
   | PolicySet
   | PolicyRevoke
   | DelegateSet
@@ -367,6 +390,10 @@ export type RefusalReason =
   | 'review-closed'
   | 'redeal-closed'
   | 'not-acknowledged'
+  | 'retention-not-over'
+  | 'erasure-not-asked'
+  | 'record-not-erased'
+  | 'record-erased'
 
 /** A grant as the chain records it; everything that the decision was made from is in it, so it can be recomputed for ever. */
 export type Grant = {

@@ -10,6 +10,7 @@ import type { Identifier, RecordId } from '../model/ids.ts'
 import { type Clock, type Log, PROTOCOLS } from '../ports.ts'
 import { idleSignal } from './deadline.ts'
 import type { DepositReceiver } from './deposit-receiver.ts'
+import type { Eraser } from './eraser.ts'
 import { decodeDepositAnswer, encodeDepositRequest } from './frames.ts'
 import { holdersOf, isHolder } from './holders.ts'
 import { institutionOf, type RecordFacts } from './ledger-view.ts'
@@ -32,6 +33,8 @@ export type CaretakerOptions = Omit<PieceSourceOptions, 'onDamage'> & {
   /** Takes a share that came back. */
   readonly receiver: DepositReceiver
   readonly shelf: ShareShelf
+  /** Ends what the chain has erased: nothing of it is ever mended. */
+  readonly eraser: Pick<Eraser, 'destroy'>
   /** Milliseconds since a quorum confirmed that our head is the head. */
   readonly freshness: () => number
   readonly clock: Clock
@@ -132,6 +135,10 @@ export class Caretaker {
     // Who asks now wants to know now; a background round leaves alone what may still be on its way.
     const nowMs = pace === undefined ? Number.POSITIVE_INFINITY : clock.nowMs()
     const found = await examineRecord({ ...this.#options, nowMs, ...(pace === undefined ? {} : { pace }) }, record)
+    if (ledger.isErased(record)) {
+      await this.#options.eraser.destroy(record)
+      return { record, found, left: [] }
+    }
     if (entry === null) return { record, found, left: (await this.#discard(record)) ? [] : found }
     this.#unregistered.delete(record)
     if (entry.withdrawn) return { record, found, left: found }
@@ -161,6 +168,7 @@ export class Caretaker {
         case 'item':
           return await this.#mendItem(entry, problem.item, signal)
         case 'unregistered':
+        case 'erased':
         case 'copy-missing':
           return false
       }

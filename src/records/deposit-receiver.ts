@@ -107,7 +107,7 @@ export class DepositReceiver {
   async #giveBoxAgain(record: RecordId, loss: ShareSignature, from: PeerId): Promise<DepositAnswer> {
     const { vault, ledger, onLoss } = this.#options
     const asker = institutionOfPeer(ledger, from)
-    if (asker === null) return refused('not-available')
+    if (asker === null || ledger.record(record)?.withdrawn !== false) return refused('not-available')
     const bytes = await vault.item(record, 'deal')
     const box = bytes === null ? undefined : decodeDeal(bytes)?.find(({ validator }) => validator === asker.id)
     if (box === undefined) {

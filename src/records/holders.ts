@@ -2,9 +2,9 @@
 // finds the same ones without asking, and one that joins or leaves moves few records; and those to whom the right to share was granted.
 // Not here: copying (deposit.ts, caretaker.ts).
 
-import { fromHex, sha256 } from '../model/hash.ts'
-import type { Identifier, RecordId } from '../model/ids.ts'
+import type { Identifier } from '../model/ids.ts'
 import type { Grant } from '../model/operations.ts'
+import { placedWith } from '../model/placement.ts'
 import { type InstitutionFacts, institutionOf, type LedgerView, type RecordFacts } from './ledger-view.ts'
 
 type Placed = Pick<RecordFacts, 'record' | 'custodian'>
@@ -14,12 +14,8 @@ export function replicaHolders(
   { record, custodian }: Placed,
   ledger: Pick<LedgerView, 'institutions' | 'parameters'>,
 ): readonly InstitutionFacts[] {
-  const weighed = ledger
-    .institutions()
-    .filter(({ id, removed }) => !removed && id !== custodian)
-    .map(institution => ({ institution, weight: weightOf(record, institution.id) }))
-  weighed.sort((a, b) => Buffer.compare(b.weight, a.weight))
-  return weighed.slice(0, ledger.parameters().replicas).map(({ institution }) => institution)
+  const candidates = ledger.institutions().filter(({ id, removed }) => !removed && id !== custodian)
+  return placedWith(record, candidates, ledger.parameters().replicas)
 }
 
 /** Everyone who may and should have the ciphertext now, in the order in which to ask: custodian, replicas, who was granted to share. */
@@ -49,6 +45,3 @@ const WITHOUT_POLICY: readonly string[] = ['owner', 'delegate', 'emergency']
 
 const mayKeep = (grant: Grant, ledger: LedgerView): boolean =>
   ledger.standing(grant) === null && (!WITHOUT_POLICY.includes(grant.basis) || ledger.head().timestamp < grant.expires)
-
-const weightOf = (record: RecordId, institution: Identifier): Uint8Array =>
-  sha256(Buffer.concat([Buffer.from('emrm/replica/1'), fromHex(record), fromHex(institution)]))

@@ -5,8 +5,8 @@
 import { randomBytes } from 'node:crypto'
 import { EmrmError } from '../model/errors.ts'
 import { fromHex, toHex } from '../model/hash.ts'
-import { asRecordId, type Digest, type Identifier, nextHeight, type RecordId } from '../model/ids.ts'
-import type { Confidentiality, RecordKind, RecordRegister } from '../model/operations.ts'
+import { asRecordId, type Digest, type Identifier, nextHeight, type RecordId, type Timestamp } from '../model/ids.ts'
+import type { Confidentiality, Encounter, RecordKind, RecordRegister } from '../model/operations.ts'
 import { SALT_BYTES, sealStream } from './envelope.ts'
 import { encodeDeal } from './frames.ts'
 import { peekKind } from './kind.ts'
@@ -35,6 +35,8 @@ export type IntakeOptions = {
   readonly labelRules: LabelRules
   /** Seals what the custodian notes for itself (local-index.ts). */
   readonly indexKey: Uint8Array
+  readonly encounter: Encounter
+  readonly lastVisit: Timestamp
   /** Bytes of the record that were encrypted so far. */
   readonly onProgress?: (bytes: number) => void
   readonly signal?: AbortSignal
@@ -95,6 +97,8 @@ export async function prepareRecord(options: IntakeOptions): Promise<Intake> {
       keyCommit: deal.claim.keyCommit,
       dealtAt,
       twinOf: options.twinOf,
+      encounter: options.encounter,
+      lastVisit: options.lastVisit,
     }
     return { operation, plainSha256, plainSize, labelling }
   } catch (error) {

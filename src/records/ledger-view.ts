@@ -49,6 +49,13 @@ export type LedgerView = {
   recordIds(): readonly RecordId[]
   /** Those that this institution is the custodian of. */
   recordIdsOf(custodian: Identifier): readonly RecordId[]
+  /** Erased by its custodian after the time for which the law keeps it: whatever is left of it has to be destroyed. */
+  isErased(record: RecordId): boolean
+  /** How many records were erased so far. */
+  erasedCount(): number
+  /** Erased records for whose destruction the institution must sign and has not. */
+  receiptsOwed(institution: Identifier): readonly RecordId[]
+  hasDestroyed(record: RecordId, institution: Identifier): boolean
   /** Grants of the right to share, whether or not they still stand. */
   shareGrants(record: RecordId): readonly Grant[]
   grant(id: RequestId): Grant | null

@@ -22,6 +22,8 @@ export type RecordProblem =
   | { readonly type: 'missing'; readonly record: RecordId }
   /** This validator was dealt a share, and has none. */
   | { readonly type: 'share-missing'; readonly record: RecordId }
+  /** Erased on the chain, and something of it is still, or again, here. */
+  | { readonly type: 'erased'; readonly record: RecordId }
   /** Another holder answered a challenge wrongly. */
   | { readonly type: 'copy-missing'; readonly record: RecordId; readonly holder: string }
 
@@ -60,6 +62,8 @@ export async function concernedRecords({
 
 export async function examineRecord(options: ScrubOptions, record: RecordId): Promise<readonly RecordProblem[]> {
   const { vault, ledger, self, nowMs, pace } = options
+  // Nothing of it is worth reading: it only has to go.
+  if (ledger.isErased(record)) return (await vault.list()).includes(record) ? [{ type: 'erased', record }] : []
   const problems: RecordProblem[] = [...(await vault.verify(record, pace))]
   const registered = ledger.record(record)
   if (registered === null) return [...problems, { type: 'unregistered', record }]

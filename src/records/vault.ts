@@ -58,7 +58,7 @@ export type Vault = {
   items(record: RecordId): Promise<readonly ItemName[]>
   /** Every record of which anything is held, sorted. */
   list(): Promise<readonly RecordId[]>
-  /** Ciphertext and items; to remove what is not there is no error. */
+  /** Ciphertext and items, overwritten first where the medium allows that; to remove what is not there is no error. */
   remove(record: RecordId): Promise<void>
   /** Reads all that is held of a record again and names what is damaged. `pace` is awaited after each piece. */
   verify(record: RecordId, pace?: () => Promise<void>): Promise<readonly VaultFault[]>

@@ -5,21 +5,22 @@
 
 import { EmrmError } from '../model/errors.ts'
 import type { Digest, Identifier, PeerId, PublicKey, RecordId, RequestId, Timestamp } from '../model/ids.ts'
-import type {
-  AttributeRow,
-  ChainParameters,
-  Confidentiality,
-  DenialReason,
-  Grant,
-  Grantee,
-  Operation,
-  Outcome,
-  RefusalReason,
-  RelationRow,
-  Relations,
-  Right,
-  Scope,
-  ShareSignature,
+import {
+  type AttributeRow,
+  type ChainParameters,
+  type Confidentiality,
+  DESTROYABLES,
+  type DenialReason,
+  type Grant,
+  type Grantee,
+  type Operation,
+  type Outcome,
+  type RefusalReason,
+  type RelationRow,
+  type Relations,
+  type Right,
+  type Scope,
+  type ShareSignature,
 } from '../model/operations.ts'
 import {
   ATTRIBUTE_VALUES_MAX,
@@ -109,6 +110,8 @@ export const parameters: Shape<ChainParameters> = tuple({
   epochBlocks: uint(Number.MAX_SAFE_INTEGER, 1),
   replicas: uint(REPLICAS_MAX),
   rotationBlocks: uint(),
+  retentionOutpatientMs: uint(),
+  retentionInpatientMs: uint(),
 })
 
 const attributes: Shape<readonly AttributeRow[]> = sorted(
@@ -178,6 +181,8 @@ export const operation: Shape<Operation> = union<Operation>({
     keyCommit: digest,
     dealtAt: uint(Number.MAX_SAFE_INTEGER, 1),
     twinOf: nullable(recordId),
+    encounter: oneOf('outpatient', 'inpatient'),
+    lastVisit: timestamp,
   },
   'record.withdraw': { record: recordId },
   'record.adopt': { record: recordId, custodian: identifier },
@@ -190,6 +195,9 @@ export const operation: Shape<Operation> = union<Operation>({
     threshold: uint(SIGNATURES_MAX, 2),
     acks: shareSignatures,
   },
+  'record.ask-erasure': { record: recordId },
+  'record.erase': { record: recordId },
+  'record.destroyed': { record: recordId, destroyed: sorted(oneOf(...DESTROYABLES), DESTROYABLES.length, same) },
   'policy.set': {
     owner: identifier,
     scope,
@@ -290,6 +298,10 @@ const refusal = words<RefusalReason>({
   'review-closed': true,
   'redeal-closed': true,
   'not-acknowledged': true,
+  'retention-not-over': true,
+  'erasure-not-asked': true,
+  'record-not-erased': true,
+  'record-erased': true,
 })
 
 const grant: Shape<Grant> = tuple({

@@ -17,6 +17,7 @@ import {
   agreed,
   emrm,
   emrmJson,
+  errorCode,
   eventually,
   makePeer,
   PASSWORD,
@@ -202,4 +203,17 @@ test('votes of all epochs verify, from genesis on', async () => {
     assert.equal(report['ok'], true, JSON.stringify(report))
     assert.ok(Number(report['heights']) > 2 * EPOCH)
   }
+})
+
+test('a patient’s report drawn after both changes is believed by somebody who has nothing but genesis', async () => {
+  await permit(patient, ['--grantee', 'role:nurse', '--purpose', 'TREAT', '--right', 'read'])
+  const report = join(swarm.dir, 'report.json')
+  await emrmJson(['audit', '--home', at(0).home, '--key', patient.key, '--report', report])
+  const genesis = ['--genesis', join(at(0).home, 'genesis.json')]
+  const verdict = await emrmJson(['verify-report', report, ...genesis])
+  assert.deepEqual([verdict['ok'], verdict['committeeChanges']], [true, 2])
+  const { path, ...rest } = JSON.parse(await readFile(report, 'utf8'))
+  await writeFile(report, JSON.stringify({ ...rest, path: path.slice(1) }))
+  const refused = await emrm(['verify-report', report, ...genesis, '--json'])
+  assert.deepEqual([refused.code, errorCode(refused)], [1, 'report-refused'])
 })

@@ -135,6 +135,7 @@ const RECORD: IndexedRecord = {
     twinOf: null,
     dealtAt: 1,
   },
+  ...{ encounter: 'outpatient', lastVisit: GRANTED.time },
   ...{ time: GRANTED.time, withdrawn: false },
 }
 

@@ -200,6 +200,8 @@ export const recordRegister = (name: string, change: Partial<RecordRegister> = {
   keyCommit: digestNamed('content key'),
   dealtAt: 1,
   twinOf: null,
+  encounter: 'outpatient',
+  lastVisit: START as Timestamp,
   ...change,
 })
 

@@ -30,6 +30,8 @@ import { type Clock, type Log, type Network, PROTOCOLS, type Protocol } from '..
 import { Caretaker } from '../../src/records/caretaker.ts'
 import { Depositor } from '../../src/records/deposit.ts'
 import { DepositReceiver, type DepositReceiverOptions } from '../../src/records/deposit-receiver.ts'
+import { Eraser } from '../../src/records/eraser.ts'
+import { guardErased } from '../../src/records/erasure-guard.ts'
 import { prepareRecord } from '../../src/records/intake.ts'
 import { standardLabels } from '../../src/records/labels/rules.ts'
 import type { InstitutionFacts, LedgerView, RecordFacts, RedealFacts } from '../../src/records/ledger-view.ts'
@@ -58,6 +60,7 @@ export type Hospital = {
   readonly caretaker: Caretaker
   readonly shelf: ShareShelf
   readonly redealer: Redealer
+  readonly eraser: Eraser
   /** Records of which its servers met damage. */
   readonly damaged: RecordId[]
   readonly network: Pick<Network, 'self' | 'request'>
@@ -84,6 +87,9 @@ export type World = {
   readonly silent: Set<PeerId>
   /** Rewrites a peer's answers on one protocol. */
   readonly liars: Map<string, Liar>
+  readonly erased: Set<RecordId>
+  /** `<record> <institution>`: what it signed to have destroyed. */
+  readonly receipts: Map<string, readonly string[]>
   readonly asked: { readonly to: PeerId; readonly protocol: Protocol }[]
   blockTime: number
   /** Of all frames, both ways. */
@@ -101,6 +107,8 @@ export type World = {
   grant(record: RecordFacts, to: Hospital, recipient: SealKey): Grant
   /** By the authority. */
   remove(hospital: Hospital): void
+  /** By the custodian: the block is executed everywhere, nobody has looked yet. */
+  erase(record: RecordId): void
   nextBlock(): void
 }
 
@@ -147,6 +155,10 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
       recordIdsOf: custodian =>
         [...world.records.values()].filter(each => each.custodian === custodian).map(each => each.record),
       recordIds: () => [...world.records.keys()].sort(),
+      isErased: record => world.erased.has(record),
+      erasedCount: () => world.erased.size,
+      receiptsOwed: institution => [...world.erased].filter(record => !world.receipts.has(`${record} ${institution}`)),
+      hasDestroyed: (record, institution) => world.receipts.has(`${record} ${institution}`),
       shareGrants: record =>
         [...world.grants.values()].filter(each => each.record === record && each.right === 'share'),
       grant: id => world.grants.get(id) ?? null,
@@ -161,6 +173,8 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
     onSubmit: () => undefined,
     height: 5,
     away: new Set(),
+    erased: new Set(),
+    receipts: new Map(),
     silent: new Set(),
     liars: new Map(),
     asked: [],
@@ -184,6 +198,8 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
         twinOf: null,
         labelRules: standardLabels(),
         indexKey: new Uint8Array(32),
+        encounter: 'outpatient',
+        lastVisit: asTimestamp(START),
       })
       return world.register(operation)
     },
@@ -219,6 +235,10 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
       world.nextBlock()
     },
     remove: hospital => void removed.add(hospital.facts.id),
+    erase: record => {
+      world.records.set(record, { ...world.records.get(record)!, withdrawn: true })
+      world.erased.add(record)
+    },
     nextBlock: () => {
       for (const wake of waiting.splice(0)) wake()
     },
@@ -299,7 +319,8 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
 
   world.hospitals = institutions.map((facts, i): Hospital => {
     const { key, sealKey } = keys[i]!
-    const vault = vaults[i]!
+    const raw = vaults[i]!
+    const vault = guardErased(raw, record => world.erased.has(record))
     const events: string[] = []
     const note = (event: string): void => void events.push(event)
     const log: Log = { debug: note, info: note, warn: note, error: note }
@@ -315,11 +336,20 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
     const servers: PieceServerOptions = { vault, ledger: world.ledger, onDamage, clock, log }
     const shares = new ShareServer({ ...common, onDamage, freshness, enforce: () => hospital.house })
     const depositor = new Depositor({ ...common, network, local: receiver, verifySignature })
+    const eraser = new Eraser({
+      ...{ vault, ledger: world.ledger, self: facts.id, clock, log },
+      submit: async ({ record, destroyed }) => {
+        if (world.away.has(facts.peerId)) throw new EmrmError('request-timeout', 'no block came')
+        world.receipts.set(`${record} ${facts.id}`, destroyed)
+        return { request: toHex(fill(32)) as RequestId, height: asHeight(9), index: 0, outcome: { type: 'done' } }
+      },
+    })
     const hospital: Hospital = {
       key,
       sealKey,
       facts,
-      vault,
+      vault: raw,
+      eraser,
       receiver,
       depositor,
       shares,
@@ -331,7 +361,7 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
         onDealt: record => depositor.continueLater(record),
       }),
       pieces: new PieceServer(servers),
-      caretaker: new Caretaker({ ...common, network, receiver, freshness }),
+      caretaker: new Caretaker({ ...common, network, receiver, eraser, freshness }),
       damaged,
       network,
       events,

@@ -77,6 +77,8 @@ const parameters = {
   epochBlocks: 1_000,
   replicas: 2,
   rotationBlocks: 100,
+  retentionOutpatientMs: 474_336_000_000,
+  retentionInpatientMs: 948_672_000_000,
 }
 
 /** As a person's file would say it. */
@@ -163,6 +165,8 @@ export const operations: { readonly [T in OperationType]: Sample<T> } = {
     keyCommit: hash('key'),
     dealtAt: 12,
     twinOf: null,
+    encounter: 'inpatient',
+    lastVisit: TIME,
   },
   'record.withdraw': { type: 'record.withdraw', record: id32('record') },
   'record.adopt': { type: 'record.adopt', record: id32('record'), custodian: id32('institution') },
@@ -181,6 +185,9 @@ export const operations: { readonly [T in OperationType]: Sample<T> } = {
     threshold: 2,
     acks: [0, 2, 3].map(index => ({ index, signature: new Uint8Array(64).fill(index + 1) })),
   },
+  'record.ask-erasure': { type: 'record.ask-erasure', record: id32('record') },
+  'record.erase': { type: 'record.erase', record: id32('record') },
+  'record.destroyed': { type: 'record.destroyed', record: id32('record'), destroyed: ['ciphertext', 'share'] },
   'policy.set': {
     type: 'policy.set',
     owner: id32('owner'),
