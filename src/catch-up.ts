@@ -37,6 +37,10 @@ type Options = {
   readonly deliver: (message: Verified<ConsensusMessage>) => void
   /** Resolves once what was delivered has been executed and the queue of writes is short. */
   readonly settled: () => Promise<void>
+  /** Blocks above our head from which on a snapshot of the state is fetched instead (snapshot/join.ts). */
+  readonly far: () => number
+  /** True when the peer stands on a snapshot now. */
+  readonly bySnapshot: (peers: readonly PeerId[]) => Promise<boolean>
 }
 
 export function makeCatchUp(options: Options): CatchUp {
@@ -91,6 +95,9 @@ export function makeCatchUp(options: Options): CatchUp {
     const before = options.head()
     while (waiting.length > 0 && !stopped) {
       const peer = waiting.shift() as PeerId
+      const isFar = (await claimedHead(peer)) >= options.head() + options.far()
+      if (isFar) await options.bySnapshot([...new Set([peer, ...waiting, ...network.directPeers()])])
+      if (stopped) break
       // A full answer: there may be much more.
       if ((await fetchNear(peer)) < RANGE_MAX / 2) continue
       const peers = [...new Set([peer, ...waiting, ...network.directPeers()])].slice(0, PEERS_MAX)

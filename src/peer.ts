@@ -103,6 +103,10 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
         onBlock(block)
         for (const wake of nextBlocks.splice(0)) wake()
       },
+      onAdopted: () => {
+        network.admit(admittedPeers(ledger))
+        for (const wake of nextBlocks.splice(0)) wake()
+      },
       onFatal: error => {
         log.error('peer-failed', { code: error instanceof EmrmError ? error.code : 'bug', reason: String(error) })
         fail(error)

@@ -5,6 +5,7 @@ import type { Block } from './model/block.ts'
 import type { BlockId, Digest, Height, PeerId, RequestId, View } from './model/ids.ts'
 import type { DecideCertificate } from './model/messages.ts'
 import type { Outcome } from './model/operations.ts'
+import type { Anchor, Handover, Manifest } from './model/snapshot.ts'
 import type { VoteRecord } from './model/vote-record.ts'
 
 /** Gossip topics, one for each message kind; the version stands last. */
@@ -31,6 +32,8 @@ export const PROTOCOLS = {
   deposit: '/emrm/deposit/1',
   /** Release of a share under a grant. */
   share: '/emrm/share/1',
+  /** Snapshots of the state, and the committees that lead to them. */
+  snapshot: '/emrm/snapshot/1',
 } as const
 export type Protocol = (typeof PROTOCOLS)[keyof typeof PROTOCOLS]
 
@@ -100,6 +103,8 @@ export type StoredChange =
       readonly root: Digest
       readonly changes: ReadonlyMap<string, Uint8Array | null>
     }
+  /** What leads to the committee of the next epoch. */
+  | { readonly type: 'handover'; readonly handover: Handover }
 
 /** LevelDB in production, memory in the simulation. Every block read is checked against its id: EmrmError `block-corrupt` names the height. */
 export type Storage = {
@@ -118,7 +123,30 @@ export type Storage = {
     readonly root: Digest | null
     readonly entries: ReadonlyMap<string, Uint8Array>
   }>
+  /** Where this home's blocks begin: the block after it is the first that is surely here. Null: at genesis. */
+  base(): Anchor | null
+  /** From this last height of an epoch on, in order of height. */
+  handovers(from: Height, countMax: number): Promise<readonly Handover[]>
+  readonly snapshots: SnapshotStore
+  /** Puts a sealed snapshot in place of the state, atomically: after a crash in the middle the next opening finishes it. */
+  install(anchor: Anchor): Promise<void>
   close(): Promise<void>
+}
+
+/** Snapshots of the state by height. One that is not sealed is being written or fetched, and survives a crash as far as it came. */
+export type SnapshotStore = {
+  /** Lowest height first. */
+  list(): Promise<readonly { readonly height: Height; readonly sealed: boolean }[]>
+  manifest(height: Height): Promise<Manifest | null>
+  /** Forgets what was there of this height. */
+  begin(manifest: Manifest): Promise<void>
+  putChunk(height: Height, index: number, bytes: Uint8Array): Promise<void>
+  /** Which chunks are there. */
+  chunks(height: Height): Promise<ReadonlySet<number>>
+  /** Exact bytes, checked against their sum; null when there is none. */
+  chunk(height: Height, index: number): Promise<Uint8Array | null>
+  seal(height: Height): Promise<void>
+  forget(height: Height): Promise<void>
 }
 
 export type Clock = {

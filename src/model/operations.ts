@@ -63,6 +63,8 @@ export type ChainParameters = {
   readonly epochBlocks: number
   /** Holders of each record's ciphertext beside its custodian; all peers must find the same ones. */
   readonly replicas: number
+  /** Every so many blocks each peer keeps a snapshot of the state; at the same heights, so that a new peer can fetch one from several. */
+  readonly snapshotBlocks: number
 }
 
 // ---- consortium: signed by the authority ----

@@ -39,6 +39,19 @@ export {
   sealRequest,
 } from './request-codec.ts'
 export {
+  decodeAnchor,
+  decodeChunk,
+  decodeHandover,
+  decodeManifest,
+  decodeSnapshotQuestion,
+  encodeAnchor,
+  encodeChunk,
+  encodeHandover,
+  encodeManifest,
+  encodeSnapshotQuestion,
+  type SnapshotQuestion,
+} from './snapshot-codec.ts'
+export {
   decodeKeptBlock,
   decodeOutcomes,
   decodeStoredBlock,

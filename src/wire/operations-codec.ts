@@ -103,6 +103,7 @@ export const parameters: Shape<ChainParameters> = tuple({
   emergencyReviewMs: uint(),
   epochBlocks: uint(Number.MAX_SAFE_INTEGER, 1),
   replicas: uint(REPLICAS_MAX),
+  snapshotBlocks: uint(Number.MAX_SAFE_INTEGER, 1),
 })
 
 const scope: Shape<Scope> = union<Scope>({ all: {}, kind: { kind: code }, record: { record: recordId } })

@@ -66,6 +66,7 @@ export async function catchUpFrom(
       }
       if (height === target) resolve()
     },
+    onAdopted: () => {},
     onFatal: reject,
   })
   const start = performance.now()

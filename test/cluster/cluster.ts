@@ -144,6 +144,7 @@ export class Cluster {
       },
       pacemaker: { viewTimeoutMs, viewTimeoutMaxMs, resendMs: Math.floor(viewTimeoutMs / 4) },
       onExecuted: watchMembership(ledger, peers => network.admit(peers)),
+      onAdopted: () => network.admit(admittedPeers(ledger)),
       onFatal: error => {
         slot.fatal = error
       },

@@ -76,6 +76,7 @@ const parameters = {
   emergencyReviewMs: 259_200_000,
   epochBlocks: 1_000,
   replicas: 2,
+  snapshotBlocks: 10_000,
 }
 
 /** As a person's file would say it. */
