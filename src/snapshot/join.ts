@@ -68,7 +68,8 @@ export function makeJoiner(options: Options): Joiner {
       const reason = error instanceof Refusal ? error.message : error instanceof WireFault ? error.reason : null
       if (reason !== null) log.warn('snapshot-refused', { peer, what, reason })
       else if (error instanceof EmrmError) log.debug('snapshot-not-told', { peer, what, reason: error.code })
-      else if (!stopping.signal.aborted) throw error
+      // Broken off by ourselves: another brought it, or this peer stops.
+      else if (!(error instanceof Error) || error.name !== 'AbortError') throw error
       return null
     }
   }
@@ -179,19 +180,19 @@ export function makeJoiner(options: Options): Joiner {
   }
 
   async function tryGroup(offers: readonly Offer[]): Promise<boolean> {
-    const { anchor, manifest } = offers[0] as Offer
-    const { height } = anchor.at.header
-    for (const { peer } of offers) {
+    for (const [i, { peer, anchor, manifest }] of offers.entries()) {
+      const { height } = anchor.at.header
       const path = new CommitteePath(options.known())
       if ((await guarded(peer, 'handovers', () => lead(path, anchor.next.header.height, peer))) === null) continue
+      // Each offer's own: a liar may put a wrong certificate under the right headers.
       const lie = path.lieOf(anchor, manifest)
       if (lie !== null) {
         log.warn('snapshot-refused', { peer, what: 'anchor', reason: lie, height })
-        return false
+        continue
       }
       await begin(manifest)
-      log.info('snapshot-fetching', { height, chunks: manifest.nodes.length, peers: offers.length })
-      const peers = offers.map(offer => offer.peer)
+      const peers = offers.slice(i).map(offer => offer.peer)
+      log.info('snapshot-fetching', { height, chunks: manifest.nodes.length, peers: peers.length })
       if (!(await fetchChunks(manifest, peers)) || stopping.signal.aborted) return false
       await snapshots.seal(height)
       await storage.write(path.handovers.map(handover => ({ type: 'handover', handover })))
