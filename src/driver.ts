@@ -40,6 +40,7 @@ import {
   type GossipVerdict,
   type Log,
   type Network,
+  type SignatureChecker,
   type Signer,
   type Storage,
   TOPICS,
@@ -61,6 +62,7 @@ export type DriverOptions = {
   readonly storage: Storage
   readonly network: Network
   readonly verifier: Verifier
+  readonly signatures: Pick<SignatureChecker, 'check'>
   readonly signer: Signer
   readonly clock: Clock
   readonly log: Log
@@ -131,6 +133,7 @@ export function makeDriver(options: DriverOptions): Driver {
     network,
     verifier,
     log,
+    signatures: options.signatures,
     head: () => ledger.head().height,
     deliver: message => feed({ type: 'message', message, nowMs: clock.steadyMs() }),
     settled: () => outbox.drained(),

@@ -9,6 +9,7 @@ import { makeLibp2pNetwork } from './adapters/libp2p-network.ts'
 import { makeLog, systemClock } from './adapters/node-system.ts'
 import { openVault } from './adapters/open-vault.ts'
 import { openSignGuard, saveSignGuard } from './adapters/sign-guard.ts'
+import { makeSignatureChecker } from './adapters/signature-checker.ts'
 import { twinMaker } from './adapters/twin-maker.ts'
 import type { PeerHandle, PeerStatus, TransactionView } from './api/peer-handle.ts'
 import type { PeerConfig, PeerKeys } from './config.ts'
@@ -86,7 +87,10 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
     const onBlock = watchMembership(ledger, peers => network.admit(peers))
     const { viewTimeoutMs, viewTimeoutMaxMs } = views.parameters()
 
+    const signatures = makeSignatureChecker()
+    closing.push(() => signatures.close())
     const driver = makeDriver({
+      signatures,
       chainId,
       ledger,
       mempool,

@@ -2,7 +2,7 @@
 // Not here: what travels through them (wire/codec makes the bytes), and records' bytes (records/vault declares that port).
 
 import type { Block } from './model/block.ts'
-import type { BlockId, Digest, Height, PeerId, RequestId, View } from './model/ids.ts'
+import type { BlockId, Digest, Height, PeerId, PublicKey, RequestId, View } from './model/ids.ts'
 import type { DecideCertificate } from './model/messages.ts'
 import type { Outcome } from './model/operations.ts'
 import type { Anchor, Handover, Manifest } from './model/snapshot.ts'
@@ -114,6 +114,8 @@ export type Storage = {
   loadVotes(): Promise<readonly VoteRecord[]>
   head(): Promise<Height>
   blockAt(height: Height): Promise<StoredBlock | null>
+  /** The block with its certificate in the bytes of /emrm/blocks/1, not decoded: its checksum holds. */
+  frameAt(height: Height): Promise<Uint8Array | null>
   heightOf(id: BlockId): Promise<Height | null>
   /** Where a request stands in the chain. */
   requestAt(id: RequestId): Promise<{ readonly height: Height; readonly index: number } | null>
@@ -160,6 +162,19 @@ export type Clock = {
 
 /** Signs with the institution's key; deterministic (Ed25519), so the same message gives the same bytes. */
 export type Signer = { sign(bytes: Uint8Array): Uint8Array }
+
+export type SignatureJob = {
+  readonly publicKey: PublicKey
+  readonly bytes: Uint8Array
+  readonly signature: Uint8Array
+}
+
+/** Checks many Ed25519 signatures without holding up the peer's own thread. Rejects when it cannot say. */
+export type SignatureChecker = {
+  /** One answer for each, in order. */
+  check(jobs: readonly SignatureJob[]): Promise<readonly boolean[]>
+  close(): Promise<void>
+}
 
 export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined>>
 /** Structured log; never a patient's data, a key or a token. */

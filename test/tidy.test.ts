@@ -40,6 +40,8 @@ const WALLS: Readonly<Record<string, Wall>> = {
       'records/vault-rules.ts',
       'records/pieces.ts',
       'wire/codec.ts',
+      // The thread in which signatures are checked.
+      'wire/signature.ts',
       // The thread in which a twin is made.
       'records/twin.ts',
       'records/deidentify/dicom.ts',

@@ -16,6 +16,7 @@ import {
   encodeHandover,
   encodeKeptBlock,
   encodeVoteRecord,
+  storedOfKept,
   WireFault,
 } from '../wire/codec.ts'
 import {
@@ -277,6 +278,15 @@ class Store implements LevelStorage {
     } catch (error) {
       throw error instanceof WireFault ? corruptBlock(height, error) : error
     }
+  }
+
+  async frameAt(height: Height): Promise<Uint8Array | null> {
+    const key = blockKey(height)
+    const sealed = await this.#read(() => this.#database.get(key))
+    if (sealed === undefined) return null
+    const value = unseal(key, sealed)
+    if (value === null) throw corruptBlock(height)
+    return storedOfKept(value)
   }
 
   async heightOf(id: BlockId): Promise<Height | null> {

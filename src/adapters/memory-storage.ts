@@ -6,7 +6,7 @@ import type { BlockId, Digest, Height, RequestId } from '../model/ids.ts'
 import type { Anchor, Handover, Manifest } from '../model/snapshot.ts'
 import type { VoteRecord } from '../model/vote-record.ts'
 import type { SnapshotStore, Storage, StoredBlock, StoredChange } from '../ports.ts'
-import { decodeChunk } from '../wire/codec.ts'
+import { decodeChunk, encodeStoredBlock } from '../wire/codec.ts'
 
 export function makeMemoryStorage(): Storage {
   const blocks = new Map<Height, StoredBlock>()
@@ -68,6 +68,10 @@ export function makeMemoryStorage(): Storage {
     },
     async blockAt(height) {
       return blocks.get(height) ?? null
+    },
+    async frameAt(height) {
+      const stored = blocks.get(height)
+      return stored === undefined ? null : encodeStoredBlock(stored.block, stored.certificate)
     },
     async heightOf(id) {
       return heights.get(id) ?? null

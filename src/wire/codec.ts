@@ -52,12 +52,15 @@ export {
   type SnapshotQuestion,
 } from './snapshot-codec.ts'
 export {
+  decodeBlockBatch,
   decodeKeptBlock,
   decodeOutcomes,
   decodeStoredBlock,
   decodeVoteRecord,
+  encodeBlockBatch,
   encodeKeptBlock,
   encodeOutcomes,
   encodeStoredBlock,
   encodeVoteRecord,
+  storedOfKept,
 } from './stored-codec.ts'

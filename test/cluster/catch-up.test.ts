@@ -72,13 +72,31 @@ test('when all but one fail midway, the one brings the rest', async () => {
   assert.ok(good.includes('c' as PeerId) && servers.size > 1)
 })
 
+test('a peer that stalls for ever holds nobody up: what it owes is asked of another, and its answer is not waited for', async () => {
+  const asked: string[] = []
+  const { head, good } = await run({ a: 5000, b: 5000, c: 5000 }, (peer, from, count) => {
+    asked.push(`${peer} ${from}`)
+    return peer === 'b' ? new Promise(() => {}) : Promise.resolve(range(from, count, 5000))
+  })
+  assert.equal(head, 5000)
+  assert.deepEqual(good, peers, 'slow is not false')
+  assert.equal(asked.filter(line => line.startsWith('b')).length, 1)
+})
+
+test('a peer that claims less from one question to the next ends nothing', async () => {
+  let told = 3000
+  const { head } = await run({ a: 3000, b: 3000, c: 3000 }, async (peer, from, count) => {
+    if (peer === 'b') told -= 500
+    return range(from, count, peer === 'b' ? told : 3000)
+  })
+  assert.equal(head, 3000)
+})
+
 test('several serve, in order, and never more than a window above the head', async () => {
   const { head, servers, windowMax } = await run(
     { a: 10_000, b: 10_000, c: 10_000 },
-    (peer, from, count) =>
-      new Promise(resolve =>
-        setTimeout(() => resolve(range(from, count, 10_000)), from === 1 && peer === 'a' ? 200 : 0),
-      ),
+    (_, from, count) =>
+      new Promise(resolve => setTimeout(() => resolve(range(from, count, 10_000)), from === 1 ? 200 : 0)),
   )
   assert.equal(head, 10_000)
   assert.equal(servers.size, 3)
