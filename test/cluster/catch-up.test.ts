@@ -2,10 +2,13 @@
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { silentLog } from '../../src/adapters/node-system.ts'
 import type { Height, PeerId } from '../../src/model/ids.ts'
-import { PROTOCOLS } from '../../src/ports.ts'
+import { type Log, PROTOCOLS } from '../../src/ports.ts'
 import { type CertifiedBlock, fetchInParallel } from '../../src/ranges.ts'
-import { Cluster } from './cluster.ts'
+import { decodeStoredBlock, encodeStoredBlock } from '../../src/wire/codec.ts'
+import { verifySignature } from '../../src/wire/verify.ts'
+import { Cluster, peerIdOf } from './cluster.ts'
 
 const peers = ['a', 'b', 'c'] as PeerId[]
 const blockAt = (height: number): CertifiedBlock => ({ block: { header: { height } } }) as unknown as CertifiedBlock
@@ -129,4 +132,43 @@ test('a validator 600 blocks behind catches up from several peers while the othe
   await cluster.stopPeer(0)
   await cluster.submit(3, cluster.anyRequest())
   await cluster.agreed(heightBefore + 6)
+})
+
+test('a certificate with one wrong signature is refused, also when a thread checks, and the block is taken from another', async () => {
+  let checked = 0
+  const refused: string[] = []
+  const warn: Log['warn'] = (event, fields) => {
+    if (event === 'catch-up-refused') refused.push(`${fields?.['peer']} ${fields?.['height']} ${fields?.['reason']}`)
+  }
+  const lying = await new Cluster({
+    absent: [3],
+    log: () => ({ ...silentLog, warn }),
+    checkSignatures: jobs => {
+      checked += jobs.length
+      return jobs.map(({ publicKey, bytes, signature }) => verifySignature(publicKey, bytes, signature))
+    },
+  }).start()
+  try {
+    await lying.commit(20)
+    await lying.agreed(20)
+    const { storage } = lying.peer(0)
+    const { frameAt } = storage
+    storage.frameAt = async height => {
+      const frame = await frameAt.call(storage, height)
+      if (frame === null || height !== 7) return frame
+      const { block, certificate } = decodeStoredBlock(frame)
+      const [vote, ...votes] = certificate.votes as [(typeof certificate.votes)[number], ...typeof certificate.votes]
+      const wrong = { ...vote, signature: vote.signature.map((byte, i) => (i === 40 ? byte ^ 1 : byte)) }
+      return encodeStoredBlock(block, { ...certificate, votes: [wrong, ...votes] })
+    }
+    await lying.startPeer(3)
+    await lying.agreed(20)
+    assert.ok(
+      refused.every(line => line === `${peerIdOf(0)} 7 certificate-signature`),
+      refused.join(),
+    )
+    assert.ok(refused.length > 0 && checked > 0)
+  } finally {
+    await lying.stop()
+  }
 })
