@@ -48,6 +48,7 @@ export async function examine(
 const good = (check: string, detail: string): Check => ({ check, ok: true, detail })
 const bad = (check: string, detail: string): Check => ({ check, ok: false, detail })
 
+type Headed = { readonly header: { readonly timestamp: number } }
 type Running = PeerStatus & {
   readonly headTime?: number
   readonly vault: CareReport & { readonly redeal: RedealReport }
@@ -60,8 +61,9 @@ async function statusOf(home: string): Promise<Running | null> {
       const vault = (await api.call('GET', '/v1/vault')) as Running['vault']
       const status = { ...((await api.call('GET', '/v1/status')) as PeerStatus), vault }
       if (status.height === 0) return status
-      const block = (await api.call('GET', `/v1/blocks/${status.height}`)) as { header: { timestamp: number } }
-      return { ...status, headTime: block.header.timestamp }
+      // Right after it began with a snapshot a peer has no block yet.
+      const block = await api.call('GET', `/v1/blocks/${status.height}`).catch(() => null)
+      return block === null ? status : { ...status, headTime: (block as Headed).header.timestamp }
     } finally {
       api.close()
     }

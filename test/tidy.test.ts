@@ -41,6 +41,8 @@ const WALLS: Readonly<Record<string, Wall>> = {
       'records/vault-rules.ts',
       'records/pieces.ts',
       'wire/codec.ts',
+      // The thread in which signatures are checked.
+      'wire/signature.ts',
       // The thread in which a twin is made.
       'records/twin.ts',
       'records/deidentify/dicom.ts',
@@ -53,6 +55,7 @@ const WALLS: Readonly<Record<string, Wall>> = {
   'roads.ts': { rooms: ['model', 'ports.ts'], packages: [] },
   'intake.ts': { rooms: ['model', 'ports.ts', 'wire', 'mempool.ts', 'roads.ts'], packages: [] },
   'block-server.ts': { rooms: ['model', 'ports.ts', 'wire'], packages: [] },
+  snapshot: { rooms: ['model', 'ports.ts', 'wire', 'ledger'], packages: ['node:timers/promises'] },
   'ranges.ts': { rooms: ['model'], packages: [] },
   'catch-up.ts': { rooms: ['model', 'ports.ts', 'wire', 'block-server.ts', 'ranges.ts'], packages: [] },
   'heartbeat.ts': { rooms: ['model', 'ports.ts', 'catch-up.ts'], packages: [] },
@@ -76,6 +79,7 @@ const WALLS: Readonly<Record<string, Wall>> = {
       'intake.ts',
       'heartbeat.ts',
       'accuser.ts',
+      'snapshot',
     ],
     packages: [],
   },

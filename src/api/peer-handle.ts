@@ -1,6 +1,7 @@
 // What the API and the command line need of a running peer: types only. peer.ts builds the thing itself.
 // Not here: how any of it is done, and HTTP (server.ts).
 
+import type { Ledger } from '../ledger/ledger.ts'
 import type { Views } from '../ledger/views.ts'
 import type { Request } from '../model/block.ts'
 import type { Committee } from '../model/committee.ts'
@@ -90,6 +91,9 @@ export type PeerHandle = {
   committeeAt(height: Height): Committee | null
   status(): PeerStatus
   connections(): readonly Connection[]
+  /** A ledger that stands where this home's blocks begin: at genesis, or on a snapshot. Throws EmrmError `snapshot-unproved`. */
+  beginning(): Promise<Ledger>
+  /** Throws EmrmError `before-snapshot` for one that a home which began with a snapshot cannot have. */
   block(ref: Height | BlockId): Promise<StoredBlock | null>
   transaction(id: RequestId): Promise<TransactionView | null>
   /** Resolves when this peer executed the request. Throws EmrmError `request-invalid`, `mempool-full`, `request-timeout`. */

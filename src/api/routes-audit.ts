@@ -91,8 +91,7 @@ export function addAuditRoutes(app: FastifyInstance, context: ApiContext): void 
     const lines = openLines(context, reply)
     try {
       const report = await replayChain({
-        genesis: peer.genesis,
-        chainId: peer.chainId,
+        ledger: await peer.beginning(),
         head: asHeight(peer.status().height),
         blockAt: height => peer.block(height),
         onProgress: (done, total) => void lines.write({ progress: { done, total } }),

@@ -13,13 +13,16 @@ import { digestOf, fromHex } from '../model/hash.ts'
 import type { ValidatorIndex, View } from '../model/ids.ts'
 import { type BlockId, type Digest, type Height, nextHeight, type RequestId, type Timestamp } from '../model/ids.ts'
 import type { EvidenceSubmit, Outcome, RequestResult } from '../model/operations.ts'
+import type { HandoverClaim } from '../model/snapshot.ts'
 import { type BlockFault, blockFault } from './block-check.ts'
-import { type Checkpoint, restoreStore } from './checkpoint.ts'
+import { type Checkpoint, type HeadBlock, restoreStore } from './checkpoint.ts'
 import { Committees } from './committee.ts'
 import { type Context, refused, type VerifySignature } from './context.ts'
 import { execute } from './execute.ts'
 import { Executed } from './executed.ts'
 import { writeGenesis } from './genesis-state.ts'
+import { claimHandover } from './handover.ts'
+import type { StateCopy } from './snapshot.ts'
 import { Store } from './store.ts'
 import { Views } from './views.ts'
 
@@ -148,8 +151,25 @@ export class Ledger {
     return { height: this.#head.height, root: this.stateRoot(), changes: this.#store.state.takeChanges() }
   }
 
+  /** The state as it is, to be kept as a snapshot when the head is at a height for one; else null. */
+  snapshot(): StateCopy | null {
+    const { height } = this.#head
+    if (height === 0 || height % this.#store.now().parameters.snapshotBlocks !== 0) return null
+    return { height, ...this.#store.state.copy() }
+  }
+
+  /** Before the last block of an epoch is executed: what its header's state digest says of the next epoch. Null before any other block. */
+  handover(): HandoverClaim | null {
+    return claimHandover(this.#store, nextHeight(this.#head.height))
+  }
+
+  /** The last height whose committee is known. */
+  epochEnd(): Height {
+    return this.#committees.end()
+  }
+
   /** Puts a checkpoint in place of the state. `headBlock`: the block at `height`. Throws EmrmError `checkpoint-corrupt`. */
-  restore(entries: ReadonlyMap<string, Uint8Array>, height: Height, root: Digest, headBlock: Block): void {
+  restore(entries: ReadonlyMap<string, Uint8Array>, height: Height, root: Digest, headBlock: HeadBlock): void {
     restoreStore(this.#store, { entries, height, root, headBlock, chainId: this.chainId })
     this.#executed.reload()
     this.#committees.reload()
@@ -171,7 +191,7 @@ export class Ledger {
     this.#store.results.put('now', { digest: digestOf(Buffer.concat([previous, encode(rows)])) })
   }
 
-  #moveTo(block: Block, committee: Committee | null): void {
+  #moveTo(block: HeadBlock, committee: Committee | null): void {
     const { height, timestamp } = block.header
     const next = this.committeeAt(nextHeight(height))
     const { rotationBlocks } = this.#store.now().parameters

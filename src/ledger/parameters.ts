@@ -33,6 +33,8 @@ export function defaultParameters({ f }: { readonly n: number; readonly f: numbe
     // What China's rules on medical records ask for at least; a network under other law sets its own.
     retentionOutpatientMs: 15 * YEAR,
     retentionInpatientMs: 30 * YEAR,
+    // What comes after the newest is some ten seconds of executing blocks for a new peer.
+    snapshotBlocks: 10_000,
   }
 }
 
@@ -55,6 +57,7 @@ const BOUNDS: { readonly [K in keyof ChainParameters]-?: readonly [min: number, 
   rotationBlocks: [0, 1_000_000],
   retentionOutpatientMs: [SECOND, 200 * YEAR],
   retentionInpatientMs: [SECOND, 200 * YEAR],
+  snapshotBlocks: [1, 1_000_000_000],
 }
 
 /** Whether every parameter is a whole number within its bounds, and the two that hang together do. */

@@ -68,6 +68,8 @@ export type ChainParameters = {
   /** How long the law keeps a record after the patient's last visit, or discharge, at its custodian. */
   readonly retentionOutpatientMs: number
   readonly retentionInpatientMs: number
+  /** Every so many blocks each peer keeps a snapshot of the state; at the same heights, so that a new peer can fetch one from several. */
+  readonly snapshotBlocks: number
 }
 
 // ---- consortium: signed by the authority ----

@@ -112,6 +112,7 @@ export const parameters: Shape<ChainParameters> = tuple({
   rotationBlocks: uint(),
   retentionOutpatientMs: uint(),
   retentionInpatientMs: uint(),
+  snapshotBlocks: uint(Number.MAX_SAFE_INTEGER, 1),
 })
 
 const attributes: Shape<readonly AttributeRow[]> = sorted(

@@ -22,6 +22,7 @@ import type {
   ViewChange,
 } from '../../src/model/messages.ts'
 import type { Operation, OperationType } from '../../src/model/operations.ts'
+import type { Anchor, CertifiedHeader, Handover, Manifest } from '../../src/model/snapshot.ts'
 import type { VoteRecord } from '../../src/model/vote-record.ts'
 import { chainIdOf, genesisCommittee, makeBlock, parseGenesis, requestsRootOf } from '../../src/wire/codec.ts'
 import { makeRequest, signMessage } from '../../src/wire/sign.ts'
@@ -79,6 +80,7 @@ const parameters = {
   rotationBlocks: 100,
   retentionOutpatientMs: 474_336_000_000,
   retentionInpatientMs: 948_672_000_000,
+  snapshotBlocks: 10_000,
 }
 
 /** As a person's file would say it. */
@@ -373,3 +375,28 @@ export const voteRecords: readonly VoteRecord[] = [
   { type: 'own-proposal', height: here.height, message: prePrepare },
   { type: 'body', height: here.height, block },
 ]
+
+const certified = (of: Block, senders: readonly number[]): CertifiedHeader => ({
+  header: of.header,
+  id: of.id,
+  certificate: decideCertificate('SLOW', statementOf(of), senders),
+})
+const hash32 = (name: string): Uint8Array => new Uint8Array(Buffer.from(hash(name), 'hex'))
+const someLeaf = { keyHash: hash32('key'), valueHash: hash32('value') }
+
+/** What a snapshot hangs on, its nodes, one chunk, and a handover. */
+export const anchor: Anchor = { at: certified(first, [0, 1, 3]), next: certified(block, [0, 1, 2]) }
+export const manifest: Manifest = {
+  height: first.header.height,
+  depth: 2,
+  nodes: [null, { type: 'leaf', ...someLeaf }, { type: 'inner', hash: hash32('node') }, null],
+}
+export const chunk: readonly (readonly [string, Uint8Array])[] = [
+  ['user/刘', hash32('one')],
+  ['epoch/now', new Uint8Array([1, 2, 3])],
+]
+export const handover: Handover = {
+  ...certified(first, [0, 1, 2]),
+  epoch: { value: new Uint8Array([1]), siblings: [hash32('a'), hash32('b')], leaf: someLeaf },
+  committee: { value: null, siblings: [], leaf: null },
+}
