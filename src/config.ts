@@ -21,9 +21,12 @@ import {
   readWhole,
   refuse,
 } from './shape.ts'
+import { readVaultPlace, type VaultPlace } from './vault-place.ts'
 import { chainIdOf, parseGenesis } from './wire/codec.ts'
 
 export const BASE_PORT = 9700
+/** A bucket with its endpoint is longer than a path. */
+const VAULT_LENGTH_MAX = 1024
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
@@ -40,7 +43,7 @@ export type Settings = {
   readonly logLevel?: LogLevel
   /** Also find peers of the private network by multicast DNS on this network segment. */
   readonly mdns?: boolean
-  /** Directories, relative to the home unless absolute; the vault may also be a database, postgres://host/name. */
+  /** Directories, relative to the home unless absolute; the vault may also be a database or a bucket (vault-place.ts). */
   readonly data?: string
   readonly vault?: string
   /** This hospital's own rules (enforcer), stricter than the contract; none when absent. */
@@ -74,9 +77,7 @@ export type PeerConfig = {
   readonly logLevel: LogLevel
   readonly mdns: boolean
   readonly dataDir: string
-  readonly vaultDir: string
-  /** Of a database; then the folder is not used. */
-  readonly vaultUrl: string | null
+  readonly vault: VaultPlace
   readonly rulesFile: string | null
 }
 
@@ -125,8 +126,7 @@ export async function loadConfig(
     logLevel: readLogLevel(env['EMRM_LOG_LEVEL']) ?? settings.logLevel ?? 'info',
     mdns: settings.mdns ?? false,
     dataDir: inHome(settings.data ?? 'data'),
-    vaultDir: inHome(isDatabase(settings.vault) ? 'vault' : (settings.vault ?? 'vault')),
-    vaultUrl: isDatabase(settings.vault) ? settings.vault : null,
+    vault: readVaultPlace(settings.vault ?? 'vault', paths.home, `${paths.config}.vault`),
     rulesFile: settings.rules === undefined ? null : inHome(settings.rules),
   }
 }
@@ -193,16 +193,10 @@ export function parseSettings(json: unknown, file: string): Settings {
   })
 }
 
-export const isDatabase = (vault: string | undefined): vault is string => /^postgres(ql)?:\/\//.test(vault ?? '')
-
+/** Refused here already, so that a command that only reads settings says it too. */
 function readVault(value: unknown, where: string): string {
-  const vault = readText(value, where)
-  if (!isDatabase(vault)) return vault
-  const url = URL.canParse(vault) ? new URL(vault) : null
-  if (url === null || url.pathname.length < 2)
-    throw refuse(where, 'must name a database, as in postgres://host:5432/emrm')
-  if (url.username !== '' || url.password !== '' || url.searchParams.has('password'))
-    throw refuse(where, 'must hold no user and no password; set PGUSER and PGPASSWORD for the peer instead')
+  const vault = readText(value, where, VAULT_LENGTH_MAX)
+  readVaultPlace(vault, '.', where)
   return vault
 }
 

@@ -15,7 +15,7 @@ export async function verifyOffline(config: PeerConfig, onProgress: VerifyProgre
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
   const storage = await openLevelStorage(join(config.dataDir, 'chain'))
   try {
-    const { vault, close } = await openVault(config)
+    const { vault, close } = await openVault(config.vault)
     const chain = { genesis, chainId, committee: genesisCommittee(genesis) }
     // Who we are stands in a key that is locked: damage is found, what is missing is not.
     try {

@@ -128,7 +128,7 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       return submit(makeRequest({ network: chainId, operation, timestamp, scheme: 1, publicKey, sign }).bytes)
     }
 
-    const { vault, close: closeVault } = await openVault(config)
+    const { vault, close: closeVault } = await openVault(config.vault)
     closing.push(closeVault)
     const desk = await openRecordDesk({
       config,

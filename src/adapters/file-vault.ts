@@ -7,9 +7,12 @@ import { join } from 'node:path'
 import { EmrmError } from '../model/errors.ts'
 import { type Digest, isHexadecimal, type RecordId } from '../model/ids.ts'
 import { cipherRootOf, isPiece, PIECE_BYTES, pieceCorrupt, pieceLength } from '../records/pieces.ts'
-import { ITEM_BYTES_MAX, type ItemName, isItemName, type Vault, type VaultEntry } from '../records/vault.ts'
+import { isItemName, type Vault, type VaultEntry } from '../records/vault.ts'
 import {
+  checkedItem,
+  checkedItemBytes,
   checkedPieces,
+  checkedRecord,
   notedPieces,
   recordExists,
   recordNotHeld,
@@ -29,10 +32,7 @@ import {
   writeAtomically,
   writeThrough,
 } from './durable-file.ts'
-import { decodeIndex, digested, encodeIndex, undigested } from './vault-index.ts'
-
-/** Indexes kept in memory, so that serving a piece does not read and hash the list again: 1 MiB at most for each record of 32 GiB. */
-const ENTRIES_CACHED_MAX = 64
+import { decodeIndex, digested, encodeIndex, IndexCache, undigested } from './vault-index.ts'
 
 /** Removes what a crash left half-written. Throws EmrmError `vault-unusable`. */
 export async function openFileVault(root: string): Promise<Vault> {
@@ -47,9 +47,9 @@ export async function openFileVault(root: string): Promise<Vault> {
       cause,
     )
   }
-  const cache = new Map<RecordId, VaultEntry>()
+  const cache = new IndexCache<VaultEntry>()
   const writing = new Set<RecordId>()
-  const folderOf = (record: RecordId): string => join(root, checkedName(record).slice(0, 2), record)
+  const folderOf = (record: RecordId): string => join(root, checkedRecord(record).slice(0, 2), record)
 
   async function store(
     record: RecordId,
@@ -69,7 +69,7 @@ export async function openFileVault(root: string): Promise<Vault> {
       if (expected !== null && entry.cipherRoot !== expected) throw pieceCorrupt(record, 0)
       await onDisk(() => rename(temporary, join(folder, 'cipher')))
       await writeAtomically(folder, 'index', encodeIndex(entry))
-      remember(cache, entry)
+      cache.set(record, entry)
       return entry
     } catch (error) {
       await rm(temporary, { force: true })
@@ -85,7 +85,7 @@ export async function openFileVault(root: string): Promise<Vault> {
     const bytes = await readIfThere(join(folderOf(record), 'index'))
     if (bytes === null) return null
     const entry = decodeIndex(record, bytes)
-    remember(cache, entry)
+    cache.set(record, entry)
     return entry
   }
 
@@ -116,10 +116,9 @@ export async function openFileVault(root: string): Promise<Vault> {
       })
     },
     putItem: async (record, item, bytes) => {
-      if (bytes.length > ITEM_BYTES_MAX) throw new RangeError(`an item of a vault has at most ${ITEM_BYTES_MAX} bytes`)
       const folder = folderOf(record)
       await makeFolder(root, folder)
-      await writeAtomically(folder, checkedItem(item), digested(bytes))
+      await writeAtomically(folder, checkedItem(item), digested(checkedItemBytes(bytes)))
     },
     item: async (record, item) => {
       const stored = await readIfThere(join(folderOf(record), checkedItem(item)))
@@ -157,26 +156,8 @@ export async function openFileVault(root: string): Promise<Vault> {
   return vault
 }
 
-/** Record ids become paths: what is not 32 hexadecimal digits never reaches the disk. */
-function checkedName(record: RecordId): RecordId {
-  if (!isHexadecimal(record, 32)) throw new RangeError('not a record id')
-  return record
-}
-
-function checkedItem(item: ItemName): ItemName {
-  if (!isItemName(item)) throw new RangeError('not the name of an item')
-  return item
-}
-
 const holdsAnything = async (folder: string): Promise<boolean> =>
   (await namesIn(folder)).some(name => name === 'index' || isItemName(name))
-
-function remember(cache: Map<RecordId, VaultEntry>, entry: VaultEntry): void {
-  cache.delete(entry.record)
-  cache.set(entry.record, entry)
-  const oldest = cache.size > ENTRIES_CACHED_MAX ? cache.keys().next().value : undefined
-  if (oldest !== undefined) cache.delete(oldest)
-}
 
 /** A piece that is cut short comes back short, and is then refused as damaged. */
 async function readPiece(path: string, entry: VaultEntry, index: number): Promise<Uint8Array> {

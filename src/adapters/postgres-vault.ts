@@ -6,22 +6,24 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { EmrmError } from '../model/errors.ts'
-import { type Digest, isHexadecimal, type RecordId } from '../model/ids.ts'
+import type { Digest, RecordId } from '../model/ids.ts'
 import { cipherRootOf, isPiece, pieceCorrupt } from '../records/pieces.ts'
-import { ITEM_BYTES_MAX, type ItemName, isItemName, type Vault, type VaultEntry } from '../records/vault.ts'
+import { isItemName, type Vault, type VaultEntry } from '../records/vault.ts'
 import {
+  checkedItem,
+  checkedItemBytes,
   checkedPieces,
+  checkedRecord,
   notedPieces,
   recordExists,
   recordNotHeld,
   shareCorrupt,
   verifyRecord,
 } from '../records/vault-rules.ts'
-import { decodeIndex, digested, encodeIndex, undigested } from './vault-index.ts'
+import { decodeIndex, digested, encodeIndex, IndexCache, undigested } from './vault-index.ts'
 
 const CONNECTIONS_MAX = 8
 const CONNECT_TIMEOUT_MS = 10_000
-const ENTRIES_CACHED_MAX = 64
 const DUPLICATE_KEY = '23505'
 /** External: pieces are random bytes and would be compressed in vain. */
 const TABLES = `
@@ -42,7 +44,7 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
   })
   // An idle connection that breaks is replaced by the next query; without a listener it would end the process.
   pool.on('error', () => undefined)
-  const cache = new Map<RecordId, { readonly entry: VaultEntry; readonly upload: string }>()
+  const cache = new IndexCache<{ readonly entry: VaultEntry; readonly upload: string }>()
 
   async function ask<Row extends pg.QueryResultRow>(
     text: string,
@@ -84,7 +86,7 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
     source: AsyncIterable<Uint8Array>,
     expected: Digest | null,
   ): Promise<VaultEntry> {
-    checkedName(record)
+    checkedRecord(record)
     if ((await held(record)) !== null) throw recordExists(record)
     const upload = randomBytes(16).toString('hex')
     try {
@@ -95,7 +97,7 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
       const entry = { record, cipherRoot: cipherRootOf(note.leaves), cipherSize: note.size, leaves: note.leaves }
       if (expected !== null && entry.cipherRoot !== expected) throw pieceCorrupt(record, 0)
       await change('insert into emrm_cipher values ($1, $2, $3)', record, upload, encodeIndex(entry))
-      remember(record, { entry, upload })
+      cache.set(record, { entry, upload })
       return entry
     } catch (error) {
       await ask('delete from emrm_piece where upload = $1', [upload]).catch(() => undefined)
@@ -113,15 +115,8 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
     )
     if (row === undefined) return null
     const found = { entry: decodeIndex(record, row.index), upload: row.upload }
-    remember(record, found)
-    return found
-  }
-
-  function remember(record: RecordId, found: { readonly entry: VaultEntry; readonly upload: string }): void {
-    cache.delete(record)
     cache.set(record, found)
-    const oldest = cache.size > ENTRIES_CACHED_MAX ? cache.keys().next().value : undefined
-    if (oldest !== undefined) cache.delete(oldest)
+    return found
   }
 
   const removeCipher = async (record: RecordId): Promise<void> => {
@@ -159,10 +154,9 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
     },
     removeCipher,
     putItem: async (record, item, bytes) => {
-      if (bytes.length > ITEM_BYTES_MAX) throw new RangeError(`an item of a vault has at most ${ITEM_BYTES_MAX} bytes`)
       await change(
         'insert into emrm_item values ($1, $2, $3) on conflict (record, name) do update set bytes = excluded.bytes',
-        ...[checkedName(record), checkedItem(item), digested(bytes)],
+        ...[checkedRecord(record), checkedItem(item), digested(checkedItemBytes(bytes))],
       )
     },
     item: async (record, item) => {
@@ -203,14 +197,4 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
     close: () => pool.end(),
   }
   return vault
-}
-
-function checkedName(record: RecordId): RecordId {
-  if (!isHexadecimal(record, 32)) throw new RangeError('not a record id')
-  return record
-}
-
-function checkedItem(item: ItemName): ItemName {
-  if (!isItemName(item)) throw new RangeError('not the name of an item')
-  return item
 }

@@ -1,6 +1,6 @@
 // The port of the off-chain store (P-33): ciphertext in checked pieces, and the small sealed things that belong to a record: this
 // validator's share box, the boxes that a custodian has to deliver, the acknowledgements it got. Nothing in a vault is readable
-// without the committee. Adapters: adapters/file-vault.ts and, for tests, adapters/memory-vault.ts. Not here: who may read (release.ts).
+// without the committee. Adapters: file-vault.ts, postgres-vault.ts, s3-vault.ts and, for tests, memory-vault.ts. Not here: who may read (share-server.ts).
 
 import type { Digest, RecordId } from '../model/ids.ts'
 import type { CipherClaim } from './pieces.ts'
