@@ -11,6 +11,7 @@ import type { Genesis } from './model/genesis.ts'
 import type { Digest } from './model/ids.ts'
 import { type SealKey, sealKeyFromSeed } from './records/seal.ts'
 import {
+  readByteCount,
   readFlag,
   readJsonFile,
   readList,
@@ -46,6 +47,8 @@ export type Settings = {
   /** Directories, relative to the home unless absolute; the vault may also be a database or a bucket (vault-place.ts). */
   readonly data?: string
   readonly vault?: string
+  /** Limit of what the vault holds; a text such as "500 GB" or a number of bytes. None when absent. */
+  readonly vaultQuotaBytes?: number
   /** This hospital's own rules (enforcer), stricter than the contract; none when absent. */
   readonly rules?: string
 }
@@ -78,6 +81,8 @@ export type PeerConfig = {
   readonly mdns: boolean
   readonly dataDir: string
   readonly vault: VaultPlace
+  /** Null without a limit. */
+  readonly vaultQuotaBytes: number | null
   readonly rulesFile: string | null
 }
 
@@ -127,6 +132,7 @@ export async function loadConfig(
     mdns: settings.mdns ?? false,
     dataDir: inHome(settings.data ?? 'data'),
     vault: readVaultPlace(settings.vault ?? 'vault', paths.home, `${paths.config}.vault`),
+    vaultQuotaBytes: settings.vaultQuotaBytes ?? null,
     rulesFile: settings.rules === undefined ? null : inHome(settings.rules),
   }
 }
@@ -173,7 +179,8 @@ async function loadSettings(paths: HomePaths): Promise<Settings> {
 
 /** Throws EmrmError `config-invalid`; an unknown key is named, never ignored. */
 export function parseSettings(json: unknown, file: string): Settings {
-  const keys = ['name', 'basePort', 'listen?', 'announce?', 'api?', 'logLevel?', 'mdns?', 'data?', 'vault?', 'rules?']
+  const places = ['data?', 'vault?', 'vaultQuotaBytes?', 'rules?']
+  const keys = ['name', 'basePort', 'listen?', 'announce?', 'api?', 'logLevel?', 'mdns?', ...places]
   const object = readObject(json, file, keys)
   const given = <T>(key: string, read: (value: unknown, where: string) => T): T | undefined =>
     object[key] === undefined ? undefined : read(object[key], `${file}.${key}`)
@@ -189,6 +196,7 @@ export function parseSettings(json: unknown, file: string): Settings {
     mdns: given('mdns', readFlag),
     data: given('data', readText),
     vault: given('vault', readVault),
+    vaultQuotaBytes: given('vaultQuotaBytes', readByteCount),
     rules: given('rules', readText),
   })
 }

@@ -22,7 +22,7 @@ import { PieceServer } from './records/piece-server.ts'
 import { fetchLeaves, fetchPieces } from './records/piece-source.ts'
 import { ShareServer } from './records/share-server.ts'
 import { type MakeTwin, PlainCopy } from './records/twin.ts'
-import type { Vault } from './records/vault.ts'
+import type { LimitedVault } from './records/vault-limit.ts'
 import { verifySignature } from './wire/verify.ts'
 
 /** How long `record add` waits for 2f+1 validators to sign for their shares. */
@@ -38,7 +38,7 @@ export type RecordDeskOptions = {
   readonly keys: PeerKeys
   readonly ledger: Ledger
   readonly network: Network
-  readonly vault: Vault
+  readonly vault: LimitedVault
   readonly openProgram: OpenProgram
   readonly makeTwin: MakeTwin
   readonly clock: Clock

@@ -2,8 +2,8 @@
 // one small file for each item. `index` is written last, by rename, and is what makes a ciphertext exist: a crash leaves nothing that
 // looks complete. Everything read is checked (records/vault-rules). Not here: what the bytes mean.
 
-import { type FileHandle, mkdir, open, rename, rm, rmdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { type FileHandle, mkdir, open, rename, rm, rmdir, stat, statfs } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { EmrmError } from '../model/errors.ts'
 import { type Digest, isHexadecimal, type RecordId } from '../model/ids.ts'
 import { cipherRootOf, isPiece, PIECE_BYTES, pieceCorrupt, pieceLength } from '../records/pieces.ts'
@@ -38,7 +38,7 @@ import { decodeIndex, digested, encodeIndex, IndexCache, undigested } from './va
 export async function openFileVault(root: string): Promise<Vault> {
   try {
     await mkdir(root, { recursive: true, mode: 0o700 })
-    await removeLeftovers(root)
+    await removeLeftovers(root, () => false)
   } catch (cause) {
     throw new EmrmError(
       'vault-unusable',
@@ -49,6 +49,18 @@ export async function openFileVault(root: string): Promise<Vault> {
   }
   const cache = new IndexCache<VaultEntry>()
   const writing = new Set<RecordId>()
+  /** Records in whose folder something is being written, and how often. */
+  const touched = new Map<RecordId, number>()
+  async function touching<T>(record: RecordId, work: () => Promise<T>): Promise<T> {
+    touched.set(record, (touched.get(record) ?? 0) + 1)
+    try {
+      return await work()
+    } finally {
+      const left = (touched.get(record) ?? 1) - 1
+      if (left === 0) touched.delete(record)
+      else touched.set(record, left)
+    }
+  }
   const folderOf = (record: RecordId): string => join(root, checkedRecord(record).slice(0, 2), record)
 
   async function store(
@@ -90,8 +102,9 @@ export async function openFileVault(root: string): Promise<Vault> {
   }
 
   const vault: Vault = {
-    put: (record, source) => store(record, source, null),
-    putKnown: (claim, leaves, pieces) => store(claim.record, checkedPieces(claim, leaves, pieces), claim.cipherRoot),
+    put: (record, source) => touching(record, () => store(record, source, null)),
+    putKnown: (claim, leaves, pieces) =>
+      touching(claim.record, () => store(claim.record, checkedPieces(claim, leaves, pieces), claim.cipherRoot)),
     entry: readEntry,
     piece: async (record, index) => {
       const entry = await readEntry(record)
@@ -117,8 +130,12 @@ export async function openFileVault(root: string): Promise<Vault> {
     },
     putItem: async (record, item, bytes) => {
       const folder = folderOf(record)
-      await makeFolder(root, folder)
-      await writeAtomically(folder, checkedItem(item), digested(checkedItemBytes(bytes)))
+      const name = checkedItem(item)
+      const stored = digested(checkedItemBytes(bytes))
+      await touching(record, async () => {
+        await makeFolder(root, folder)
+        await writeAtomically(folder, name, stored)
+      })
     },
     item: async (record, item) => {
       const stored = await readIfThere(join(folderOf(record), checkedItem(item)))
@@ -152,6 +169,17 @@ export async function openFileVault(root: string): Promise<Vault> {
       cache.delete(record)
       return verifyRecord(vault, record, pace)
     },
+    sweep: () => removeLeftovers(root, record => touched.has(record)),
+    usedBytes: async () => {
+      let bytes = 0
+      for await (const folder of foldersIn(root))
+        for (const name of await namesIn(folder)) bytes += await sizeOf(join(folder, name))
+      return bytes
+    },
+    freeBytes: async () => {
+      const { bavail, bsize } = await statfs(root)
+      return bavail * bsize
+    },
   }
   return vault
 }
@@ -182,13 +210,26 @@ async function readPiece(path: string, entry: VaultEntry, index: number): Promis
   }
 }
 
-async function removeLeftovers(root: string): Promise<void> {
+async function* foldersIn(root: string): AsyncGenerator<string> {
   for (const group of await namesIn(root))
-    for (const record of await namesIn(join(root, group))) {
-      const folder = join(root, group, record)
-      const names = await namesIn(folder)
-      for (const name of names) if (isTemporary(name)) await rm(join(folder, name), { force: true })
-      if (names.includes('cipher') && !names.includes('index')) await rm(join(folder, 'cipher'), { force: true })
-      await rmdir(folder).catch(() => undefined)
-    }
+    for (const record of await namesIn(join(root, group))) yield join(root, group, record)
+}
+
+/** Nought when it went in between. */
+const sizeOf = (path: string): Promise<number> =>
+  stat(path).then(
+    ({ size }) => size,
+    () => 0,
+  )
+
+async function removeLeftovers(root: string, isInUse: (record: RecordId) => boolean): Promise<void> {
+  for await (const folder of foldersIn(root)) {
+    // Looked at again before each step: what began in between is left alone.
+    const isFree = (): boolean => !isInUse(basename(folder) as RecordId)
+    const names = await namesIn(folder)
+    for (const name of names) if (isTemporary(name) && isFree()) await rm(join(folder, name), { force: true })
+    const isCut = names.includes('cipher') && !(await exists(join(folder, 'index')))
+    if (isCut && isFree()) await rm(join(folder, 'cipher'), { force: true })
+    if (isFree()) await rmdir(folder).catch(() => undefined)
+  }
 }

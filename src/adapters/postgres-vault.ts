@@ -18,6 +18,7 @@ import {
   recordExists,
   recordNotHeld,
   shareCorrupt,
+  vaultFull,
   verifyRecord,
 } from '../records/vault-rules.ts'
 import { decodeIndex, digested, encodeIndex, IndexCache, undigested } from './vault-index.ts'
@@ -25,6 +26,7 @@ import { decodeIndex, digested, encodeIndex, IndexCache, undigested } from './va
 const CONNECTIONS_MAX = 8
 const CONNECT_TIMEOUT_MS = 10_000
 const DUPLICATE_KEY = '23505'
+const DISK_FULL = '53100'
 /** External: pieces are random bytes and would be compressed in vain. */
 const TABLES = `
   create table if not exists emrm_cipher (record text primary key, upload text not null, index bytea not null);
@@ -55,6 +57,7 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
       return (await pool.query<Row>({ text, values: [...values] })).rows
     } catch (cause) {
       const reason = (cause as { code?: string }).code ?? 'unknown'
+      if (reason === DISK_FULL) throw vaultFull({ cause: reason }, cause)
       throw new EmrmError(
         code,
         `the vault's database refuses (${reason}); check that PostgreSQL runs, PGUSER, PGPASSWORD and free space`,
@@ -66,9 +69,19 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
   const change = (text: string, ...values: readonly unknown[]): Promise<readonly pg.QueryResultRow[]> =>
     ask(text, values, 'vault-write-failed')
 
+  const uploading = new Set<string>()
+  async function sweep(): Promise<void> {
+    const ended = 'upload not in (select upload from emrm_cipher)'
+    const rows = await ask<{ upload: string }>(`select distinct upload from emrm_piece where ${ended}`, [])
+    // Asked for first and compared then: an upload is in the set before its first piece is in the table. One that was completed in between
+    // has its row by now.
+    const dead = rows.map(({ upload }) => upload).filter(upload => !uploading.has(upload))
+    if (dead.length > 0) await change(`delete from emrm_piece where upload = any($1) and ${ended}`, dead)
+  }
+
   try {
     await pool.query(TABLES)
-    await change('delete from emrm_piece where upload not in (select upload from emrm_cipher)')
+    await sweep()
   } catch (cause) {
     await pool.end()
     if (cause instanceof EmrmError) throw cause
@@ -89,6 +102,7 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
     checkedRecord(record)
     if ((await held(record)) !== null) throw recordExists(record)
     const upload = randomBytes(16).toString('hex')
+    uploading.add(upload)
     try {
       const note = { leaves: [] as Uint8Array[], size: 0 }
       let piece = 0
@@ -103,6 +117,8 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
       await ask('delete from emrm_piece where upload = $1', [upload]).catch(() => undefined)
       if (error instanceof EmrmError && error.facts['cause'] === DUPLICATE_KEY) throw recordExists(record)
       throw error
+    } finally {
+      uploading.delete(upload)
     }
   }
 
@@ -194,6 +210,17 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
       cache.delete(record)
       return verifyRecord(vault, record, pace)
     },
+    sweep,
+    usedBytes: async () => {
+      // Lengths stand beside the bytes, which are not read for this.
+      const [row] = await ask<{ bytes: string }>(
+        `select coalesce((select sum(octet_length(bytes)) from emrm_piece), 0) + coalesce((select sum(octet_length(bytes)) from emrm_item), 0)
+           + coalesce((select sum(octet_length(index)) from emrm_cipher), 0) as bytes`,
+        [],
+      )
+      return Number(row?.bytes ?? 0)
+    },
+    freeBytes: async () => null,
     close: () => pool.end(),
   }
   return vault

@@ -21,15 +21,8 @@ const CONNECTIONS_MAX = 16
 const TRIES_MAX = 4
 const DELETES_AT_A_TIME = 8
 const DEFAULT_REGION = 'us-east-1'
-/** What servers of several makers say when they are full; Amazon's never is. */
-const FULL = [
-  'InsufficientStorage',
-  'StorageFull',
-  'XMinioStorageFull',
-  'XMinioAdminBucketQuotaExceeded',
-  'QuotaExceeded',
-  'EntityTooLargeForQuota',
-]
+/** What MinIO and Ceph say of a limit that they were given; a full disk is 507. Amazon's is never full. */
+const FULL = ['XMinioStorageFull', 'XMinioAdminBucketQuotaExceeded', 'QuotaExceeded']
 const STATUS_FULL = 507
 const STATUS_NOT_FOUND = 404
 const STATUS_RANGE = 416

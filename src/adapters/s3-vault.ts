@@ -38,9 +38,27 @@ export type S3Vault = Vault & { close(): Promise<void> }
 export async function openS3Vault(place: BucketPlace): Promise<S3Vault> {
   const objects = openObjects(place)
   const cache = new IndexCache<Held>()
-  const writing = new Set<RecordId>()
+  /** Records whose chunks are being put or removed. */
+  const busy = new Set<RecordId>()
+  async function alone<T>(record: RecordId, work: () => Promise<T>): Promise<T> {
+    if (busy.has(checkedRecord(record))) throw recordExists(record)
+    busy.add(record)
+    try {
+      return await work()
+    } finally {
+      busy.delete(record)
+    }
+  }
+
+  async function sweep(): Promise<void> {
+    for await (const { key } of objects.list('pending/')) {
+      const record = key.slice('pending/'.length) as RecordId
+      if (isHexadecimal(record, 32) && !busy.has(record)) await alone(record, () => removeLeftovers(objects, record))
+    }
+  }
+
   try {
-    await removeLeftovers(objects)
+    await sweep()
   } catch (error) {
     objects.close()
     throw error
@@ -51,30 +69,23 @@ export async function openS3Vault(place: BucketPlace): Promise<S3Vault> {
     source: AsyncIterable<Uint8Array>,
     expected: Digest | null,
   ): Promise<VaultEntry> {
-    checkedRecord(record)
-    if (writing.has(record)) throw recordExists(record)
-    writing.add(record)
+    if ((await held(record)) !== null) throw recordExists(record)
+    await objects.put(pendingKey(record), new Uint8Array(0))
     try {
-      if ((await held(record)) !== null) throw recordExists(record)
-      await objects.put(pendingKey(record), new Uint8Array(0))
-      try {
-        const upload = randomBytes(UPLOAD_DIGITS / 2).toString('hex')
-        const note = { leaves: [] as Uint8Array[], size: 0 }
-        await putChunks(objects, record, upload, notedPieces(record, source, note))
-        const entry = { record, cipherRoot: cipherRootOf(note.leaves), cipherSize: note.size, leaves: note.leaves }
-        if (expected !== null && entry.cipherRoot !== expected) throw pieceCorrupt(record, 0)
-        await objects.put(indexKey(record), Buffer.concat([Buffer.from(upload), encodeIndex(entry)]))
-        cache.set(record, { entry, upload })
-        // If the mark stays, the next start sees that the index names this upload.
-        await objects.delete([pendingKey(record)]).catch(() => undefined)
-        return entry
-      } catch (error) {
-        // An index may have arrived although its answer did not. What cannot be removed now goes with the next start.
-        await removeAll(record).catch(() => undefined)
-        throw error
-      }
-    } finally {
-      writing.delete(record)
+      const upload = randomBytes(UPLOAD_DIGITS / 2).toString('hex')
+      const note = { leaves: [] as Uint8Array[], size: 0 }
+      await putChunks(objects, record, upload, notedPieces(record, source, note))
+      const entry = { record, cipherRoot: cipherRootOf(note.leaves), cipherSize: note.size, leaves: note.leaves }
+      if (expected !== null && entry.cipherRoot !== expected) throw pieceCorrupt(record, 0)
+      await objects.put(indexKey(record), Buffer.concat([Buffer.from(upload), encodeIndex(entry)]))
+      cache.set(record, { entry, upload })
+      // If the mark stays, the next sweep sees that the index names this upload.
+      await objects.delete([pendingKey(record)]).catch(() => undefined)
+      return entry
+    } catch (error) {
+      // An index may have arrived although its answer did not. What cannot be removed now goes with the next sweep.
+      await removeAll(record).catch(() => undefined)
+      throw error
     }
   }
 
@@ -117,8 +128,9 @@ export async function openS3Vault(place: BucketPlace): Promise<S3Vault> {
   }
 
   const vault: S3Vault = {
-    put: (record, source) => store(record, source, null),
-    putKnown: (claim, leaves, pieces) => store(claim.record, checkedPieces(claim, leaves, pieces), claim.cipherRoot),
+    put: (record, source) => alone(record, () => store(record, source, null)),
+    putKnown: (claim, leaves, pieces) =>
+      alone(claim.record, () => store(claim.record, checkedPieces(claim, leaves, pieces), claim.cipherRoot)),
     entry: async record => (await held(checkedRecord(record)))?.entry ?? null,
     piece: async (record, index) => {
       const { entry, upload } = await heldPiece(record, index)
@@ -139,8 +151,10 @@ export async function openS3Vault(place: BucketPlace): Promise<S3Vault> {
     removeCipher: async record => {
       cache.delete(record)
       if (await isAbsent(objects, indexKey(record))) return
-      await objects.put(pendingKey(record), new Uint8Array(0))
-      await removeAll(record)
+      await alone(record, async () => {
+        await objects.put(pendingKey(record), new Uint8Array(0))
+        await removeAll(record)
+      })
     },
     putItem: async (record, item, bytes) => {
       await objects.put(itemKey(record, checkedItem(item)), digested(checkedItemBytes(bytes)))
@@ -179,6 +193,13 @@ export async function openS3Vault(place: BucketPlace): Promise<S3Vault> {
       cache.delete(record)
       return verifyRecord(vault, record, pace)
     },
+    sweep,
+    usedBytes: async () => {
+      let bytes = 0
+      for await (const { size } of objects.list('')) bytes += size
+      return bytes
+    },
+    freeBytes: async () => null,
     close: async () => objects.close(),
   }
   return vault
@@ -208,17 +229,18 @@ async function putChunks(
   upload: string,
   pieces: AsyncIterable<Uint8Array>,
 ): Promise<void> {
-  const underWay: Promise<void>[] = []
-  let chunk = Buffer.allocUnsafe(CHUNK_BYTES)
+  const underWay: Promise<Buffer>[] = []
+  let chunk: Buffer = Buffer.allocUnsafe(CHUNK_BYTES)
   let filled = 0
   let count = 0
   const send = async (): Promise<void> => {
-    if (underWay.length === CHUNKS_UNDER_WAY) await underWay.shift()
-    const sent = objects.put(chunkKey(record, upload, count++), chunk.subarray(0, filled))
+    const full = chunk
+    const sent = objects.put(chunkKey(record, upload, count++), full.subarray(0, filled)).then(() => full)
     // It may fail before it is its turn.
     sent.catch(() => undefined)
     underWay.push(sent)
-    chunk = Buffer.allocUnsafe(CHUNK_BYTES)
+    // The same few buffers all the way: new ones would be more than the collector clears away in time.
+    chunk = underWay.length > CHUNKS_UNDER_WAY ? ((await underWay.shift()) as Buffer) : Buffer.allocUnsafe(CHUNK_BYTES)
     filled = 0
   }
   try {
@@ -243,15 +265,11 @@ async function removeChunks(objects: Objects, record: RecordId, kept: string | n
   await objects.delete(useless())
 }
 
-async function removeLeftovers(objects: Objects): Promise<void> {
-  for await (const { key } of objects.list('pending/')) {
-    const record = key.slice('pending/'.length) as RecordId
-    if (!isHexadecimal(record, 32)) continue
-    const stored = await objects.get(indexKey(record))
-    const upload = stored === null ? null : uploadOf(stored)
-    // Damaged: whoever mends the record removes all of its chunks.
-    if (stored !== null && upload === null) continue
-    await removeChunks(objects, record, upload)
-    await objects.delete([key])
-  }
+async function removeLeftovers(objects: Objects, record: RecordId): Promise<void> {
+  const stored = await objects.get(indexKey(record))
+  const upload = stored === null ? null : uploadOf(stored)
+  // Damaged: whoever mends the record removes all of its chunks.
+  if (stored !== null && upload === null) return
+  await removeChunks(objects, record, upload)
+  await objects.delete([pendingKey(record)])
 }

@@ -10,6 +10,7 @@ import type { Confidentiality, Operation, Outcome, RequestResult } from '../mode
 import type { Connection, StoredBlock } from '../ports.ts'
 import type { Care, CareReport } from '../records/caretaker.ts'
 import type { ReleasedShare } from '../records/shares.ts'
+import type { VaultExamination } from '../records/vault-check.ts'
 import type { VerifyProgress, VerifyReport } from '../verify-home.ts'
 
 /** The fields of `emrm status`; scripts rely on their names. */
@@ -25,6 +26,8 @@ export type PeerStatus = {
   readonly role: 'primary' | 'validator' | 'observer'
   readonly peers: readonly Connection[]
   readonly mempool: { readonly requests: number; readonly bytes: number }
+  /** What the vault holds (null until it was counted) and may hold (null without a limit). */
+  readonly vault: { readonly usedBytes: number | null; readonly quotaBytes: number | null }
   /** Digest of the state after executing `height`. */
   readonly stateDigest: Digest
   readonly version: string
@@ -99,5 +102,9 @@ export type PeerHandle = {
   scrub(signal: AbortSignal): AsyncIterable<Care>
   /** What the last look through the vault found. */
   careReport(): CareReport
+  /** Writes into the vault and reads back, counts it, reads some pieces. Throws EmrmError `vault-unusable`, `vault-full`, … */
+  examineVault(): Promise<VaultExamination>
+  /** Before bytes are sent. Throws EmrmError `vault-full`. */
+  requireRoom(bytes: number): Promise<void>
   stop(): Promise<void>
 }

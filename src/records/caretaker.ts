@@ -95,7 +95,8 @@ export class Caretaker {
 
   /** Everything once, at full speed; yields the records with which something was wrong. */
   async *round(signal: AbortSignal, pace?: () => Promise<void>): AsyncGenerator<Care> {
-    const { clock, log } = this.#options
+    const { vault, clock, log } = this.#options
+    await vault.sweep()
     const records = await concernedRecords(this.#options)
     const left: RecordProblem[] = []
     let mended = 0

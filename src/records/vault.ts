@@ -33,7 +33,7 @@ export type VaultFault =
 export type Vault = {
   /**
    * Stores a new ciphertext; it is durable, complete and listed when this resolves, and absent when this throws.
-   * Throws EmrmError `record-exists`, `record-too-large`, `vault-write-failed`, and what `source` throws.
+   * Throws EmrmError `record-exists`, `record-too-large`, `vault-full`, `vault-write-failed`, and what `source` throws.
    */
   put(record: RecordId, source: AsyncIterable<Uint8Array>): Promise<VaultEntry>
   /** The same for a ciphertext that the chain already knows: every piece is checked before it is written. Throws EmrmError `piece-corrupt`. */
@@ -61,4 +61,10 @@ export type Vault = {
   remove(record: RecordId): Promise<void>
   /** Reads all that is held of a record again and names what is damaged. `pace` is awaited after each piece. */
   verify(record: RecordId, pace?: () => Promise<void>): Promise<readonly VaultFault[]>
+  /** Removes what belongs to no ciphertext: what a crash or a removal that failed left. What is on its way in stays. */
+  sweep(): Promise<void>
+  /** What all of it takes, counted anew: a walk through everything, minutes in a large vault. */
+  usedBytes(): Promise<number>
+  /** What the store could still take; null when it does not say. */
+  freeBytes(): Promise<number | null>
 }

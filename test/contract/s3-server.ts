@@ -50,9 +50,9 @@ export async function s3Program(): Promise<{ readonly program: string } | { read
   return { program }
 }
 
-/** Sets AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of this process. */
-export async function startS3(program: string): Promise<S3Server> {
-  const root = await mkdtemp(join(tmpdir(), 'emrm-s3-'))
+/** Keeps its objects in `folder`, or in a temporary one. Sets AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of this process. */
+export async function startS3(program: string, folder?: string): Promise<S3Server> {
+  const root = folder ?? (await mkdtemp(join(tmpdir(), 'emrm-s3-')))
   const port = await freePort()
   const endpoint = `http://127.0.0.1:${port}`
   const server = spawn(program, ['--port', `127.0.0.1:${port}`, '--region', REGION, '--quiet', 'posix', root], {
@@ -75,7 +75,7 @@ export async function startS3(program: string): Promise<S3Server> {
   const stop = async (): Promise<void> => {
     client.destroy()
     await ended(server)
-    await rm(root, { recursive: true, force: true })
+    if (folder === undefined) await rm(root, { recursive: true, force: true })
   }
   try {
     await answering(makeBucket)

@@ -2,15 +2,20 @@
 // objects, crashes between two objects, a refusing server. Building the server takes minutes the first time, so this is a long test.
 
 import assert from 'node:assert/strict'
-import { readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { promisify } from 'node:util'
 import type { BucketPlace } from '../../src/adapters/s3-objects.ts'
 import { openS3Vault, type S3Vault } from '../../src/adapters/s3-vault.ts'
 import type { RecordId } from '../../src/model/ids.ts'
 import { PIECE_BYTES } from '../../src/records/pieces.ts'
 import { type S3Server, s3Program, startS3 } from '../contract/s3-server.ts'
+import { mountSmallDisk } from '../contract/small-disk.ts'
 import { chunked, coded, fill, newRecordId } from './support.ts'
-import { bytes, pieceOf, vaultSuite } from './vault-suite.ts'
+import { bytes, fillsUp, pieceOf, vaultSuite } from './vault-suite.ts'
 
 const found = await s3Program()
 if ('absent' in found) test('bucket', t => t.skip(found.absent))
@@ -28,6 +33,18 @@ else {
   })
   vaultSuite('bucket', async () => open(await server.newPlace()))
   bucketsAlone(server, open)
+
+  test('bucket: full storage is said to be full, and nothing of what did not fit stays', async t => {
+    const disk = await mountSmallDisk(4)
+    if (disk === null) return t.skip('only root can mount a small disk')
+    t.after(() => disk.stop())
+    const small = await startS3(found.program, disk.folder)
+    t.after(() => small.stop())
+    const place = await small.newPlace()
+    const vault = await open(place)
+    await fillsUp(vault)
+    assert.equal((await small.keysIn(place)).length, 2)
+  })
 }
 
 function bucketsAlone(server: S3Server, open: (place: BucketPlace) => Promise<S3Vault>): void {
@@ -129,6 +146,24 @@ function bucketsAlone(server: S3Server, open: (place: BucketPlace) => Promise<S3
     const left = (await server.keysIn(place)).filter(key => !key.startsWith(`chunks/${record}/`))
     assert.deepEqual(left, [`records/${record}/index`])
     assert.equal((await server.keysIn(place)).length, 3)
+  })
+
+  test('bucket: a record passes in and out in the memory of a small one', async () => {
+    const needed = async (mebibytes: number): Promise<number> => {
+      const folder = await mkdtemp(join(tmpdir(), 'emrm-flat-'))
+      try {
+        const given = [String(mebibytes), folder, JSON.stringify(await server.newPlace())]
+        const script = join(import.meta.dirname, 'flat-memory.ts')
+        const { stdout } = await promisify(execFile)(process.execPath, ['--no-warnings', script, ...given])
+        const { isSame, maxRssKiB } = JSON.parse(stdout) as { readonly isSame: boolean; readonly maxRssKiB: number }
+        assert.equal(isSame, true)
+        return maxRssKiB / 1024
+      } finally {
+        await rm(folder, { recursive: true, force: true })
+      }
+    }
+    const [small, large] = [await needed(32), await needed(400)]
+    assert.ok(large - small < 80, `${large.toFixed(0)} MiB for 400 MiB, ${small.toFixed(0)} for 32`)
   })
 
   test('bucket: one that is not there, and a wrong key, are said so, without the key', async () => {

@@ -13,6 +13,17 @@ const SIZE = 2 * PIECE_BYTES + 12_345
 export const bytes: Uint8Array = fill(SIZE)
 export const pieceOf = (index: number): Uint8Array => bytes.subarray(index * PIECE_BYTES, (index + 1) * PIECE_BYTES)
 
+/** A vault on a disk of 4 MiB: what does not fit is `vault-full`, leaves nothing, and what fits is stored as ever. */
+export async function fillsUp(vault: Vault): Promise<void> {
+  const small = newRecordId()
+  await vault.put(small, chunked(fill(400_000), 70_000))
+  const large = newRecordId()
+  await assert.rejects(vault.put(large, chunked(fill(12 * PIECE_BYTES, 5), 300_000)), coded('vault-full'))
+  assert.equal(await vault.entry(large), null)
+  assert.deepEqual(await vault.list(), [small])
+  assert.deepEqual(await vault.verify(small), [])
+}
+
 export function vaultSuite(name: string, make: () => Promise<Vault>): void {
   test(`${name}: a ciphertext comes back piece by piece under the root of its pieces`, async () => {
     const vault = await make()
@@ -148,5 +159,36 @@ export function vaultSuite(name: string, make: () => Promise<Vault>): void {
       [null, null, []],
     )
     await vault.put(record, chunked(fill(5), 5))
+  })
+
+  test(`${name}: it says how much it holds`, async () => {
+    const vault = await make()
+    const record = newRecordId()
+    assert.equal(await vault.usedBytes(), 0)
+    await vault.put(record, chunked(bytes, 70_000))
+    await vault.putItem(record, 'share', fill(1000))
+    const used = await vault.usedBytes()
+    assert.ok(used >= SIZE + 1000 && used < SIZE + 2000, String(used))
+    const free = await vault.freeBytes()
+    assert.ok(free === null || free > 0)
+    await vault.remove(record)
+    assert.equal(await vault.usedBytes(), 0)
+  })
+
+  test(`${name}: sweeping touches neither what is whole nor what is on its way in`, async () => {
+    const vault = await make()
+    const [whole, coming] = [newRecordId(), newRecordId()]
+    await vault.put(whole, chunked(bytes, 70_000))
+    await vault.putItem(whole, 'share', fill(100))
+    async function* swept(): AsyncGenerator<Uint8Array> {
+      for (let at = 0; at < bytes.length; at += 500_000) {
+        yield bytes.subarray(at, at + 500_000)
+        await vault.sweep()
+      }
+    }
+    await vault.put(coming, swept())
+    await vault.sweep()
+    assert.deepEqual([await vault.verify(whole), await vault.verify(coming)], [[], []])
+    assert.deepEqual(await vault.list(), [whole, coming].sort())
   })
 }

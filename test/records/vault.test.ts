@@ -14,8 +14,9 @@ import type { Digest, RecordId } from '../../src/model/ids.ts'
 import { PIECE_BYTES } from '../../src/records/pieces.ts'
 import type { ItemName, Vault } from '../../src/records/vault.ts'
 import { postgresBinaries, startPostgres } from '../contract/postgres-server.ts'
+import { mountSmallDisk } from '../contract/small-disk.ts'
 import { chunked, coded, fill, newRecordId } from './support.ts'
-import { bytes, pieceOf, vaultSuite } from './vault-suite.ts'
+import { bytes, fillsUp, pieceOf, vaultSuite } from './vault-suite.ts'
 
 const folders: string[] = []
 const newFolder = async (): Promise<string> => {
@@ -85,6 +86,20 @@ if (postgres !== null) {
       url,
       "do $$ begin if exists (select from emrm_piece where upload = 'crashed') then raise 'left'; end if; end $$",
     )
+  })
+
+  test('postgres: a full disk is said to be full, and nothing of what did not fit stays', async t => {
+    const disk = await mountSmallDisk(4)
+    if (disk === null) return t.skip('only root can mount a small disk')
+    t.after(() => disk.stop())
+    const url = await postgres.newDatabase()
+    const vault = await openDatabase(url)
+    await postgres.own(disk.folder)
+    await postgres.run(url, `create tablespace tiny location '${disk.folder}'`)
+    await postgres.run(url, 'alter table emrm_piece set tablespace tiny')
+    await fillsUp(vault)
+    await postgres.run(url, 'alter table emrm_piece set tablespace pg_default')
+    await postgres.run(url, 'drop tablespace tiny')
   })
 
   test('postgres: a database that is not there is said so, without the password', async () => {
@@ -191,6 +206,17 @@ test('files: a record’s name or an item’s name cannot lead out of the vault'
     await assert.rejects(vault.item(record, item as ItemName), RangeError, item)
     await assert.rejects(vault.removeItem(record, item as ItemName), RangeError, item)
   }
+})
+
+test('files: a full disk is said to be full, and nothing of what did not fit stays', async t => {
+  const disk = await mountSmallDisk(4)
+  if (disk === null) return t.skip('only root can mount a small disk')
+  t.after(() => disk.stop())
+  const vault = await openFileVault(join(disk.folder, 'vault'))
+  await fillsUp(vault)
+  const again = newRecordId()
+  await vault.put(again, chunked(bytes, 70_000))
+  assert.deepEqual(await vault.verify(again), [])
 })
 
 test('files: a root that cannot be used is refused at once', async () => {
