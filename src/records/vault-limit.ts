@@ -5,7 +5,7 @@
 
 import { EmrmError } from '../model/errors.ts'
 import type { RecordId } from '../model/ids.ts'
-import type { Vault } from './vault.ts'
+import type { Vault, VaultEntry } from './vault.ts'
 import { vaultFull } from './vault-rules.ts'
 
 export type VaultUsage = {
@@ -62,24 +62,38 @@ export function limitVault(vault: Vault, quotaBytes: number | null): LimitedVaul
     if (!isCounting) change -= bytes
   }
 
-  async function requireQuota(bytes: number): Promise<void> {
-    if (quotaBytes === null) return
-    const usedBytes = await used()
-    if (usedBytes + promised + bytes > quotaBytes) throw vaultFull({ usedBytes, quotaBytes })
+  /** Looks and takes in one step, with nothing awaited between: two that come at once see each other. */
+  async function promise(bytes: number, own: { bytes: number }): Promise<void> {
+    if (quotaBytes !== null) {
+      const last = await (counted ?? count())
+      const usedBytes = last + change
+      if (usedBytes + promised + bytes > quotaBytes) throw vaultFull({ usedBytes, quotaBytes })
+    }
+    own.bytes += bytes
+    promised += bytes
   }
 
-  async function requireRoom(bytes: number): Promise<void> {
-    await requireQuota(bytes)
+  async function requireFree(bytes: number): Promise<void> {
     const freeBytes = await vault.freeBytes()
-    if (freeBytes !== null && promised + bytes > freeBytes) throw vaultFull({ freeBytes })
+    if (freeBytes !== null && bytes > freeBytes) throw vaultFull({ freeBytes })
   }
 
   async function* watched(source: AsyncIterable<Uint8Array>, own: { bytes: number }): AsyncGenerator<Uint8Array> {
     for await (const chunk of source) {
-      await requireQuota(chunk.length)
-      own.bytes += chunk.length
-      promised += chunk.length
+      await promise(chunk.length, own)
       yield chunk
+    }
+  }
+
+  /** What was promised is either there or given up when `work` is done. */
+  async function storing(work: (own: { bytes: number }) => Promise<VaultEntry>): Promise<VaultEntry> {
+    const own = { bytes: 0 }
+    try {
+      const entry = await work(own)
+      change += entry.cipherSize
+      return entry
+    } finally {
+      promised -= own.bytes
     }
   }
 
@@ -103,27 +117,13 @@ export function limitVault(vault: Vault, quotaBytes: number | null): LimitedVaul
 
   return {
     ...vault,
-    put: async (record, source) => {
-      const own = { bytes: 0 }
-      try {
-        const entry = await vault.put(record, watched(source, own))
-        change += entry.cipherSize
-        return entry
-      } finally {
-        promised -= own.bytes
-      }
-    },
-    putKnown: async (claim, leaves, pieces) => {
-      await requireRoom(claim.cipherSize)
-      promised += claim.cipherSize
-      try {
-        const entry = await vault.putKnown(claim, leaves, pieces)
-        change += entry.cipherSize
-        return entry
-      } finally {
-        promised -= claim.cipherSize
-      }
-    },
+    put: (record, source) => storing(own => vault.put(record, watched(source, own))),
+    putKnown: (claim, leaves, pieces) =>
+      storing(async own => {
+        await promise(claim.cipherSize, own)
+        await requireFree(claim.cipherSize)
+        return vault.putKnown(claim, leaves, pieces)
+      }),
     removeCipher: record => remove(record, () => vault.removeCipher(record)),
     remove: record => remove(record, () => vault.remove(record)),
     sweep: async () => {
@@ -136,6 +136,11 @@ export function limitVault(vault: Vault, quotaBytes: number | null): LimitedVaul
       return { usedBytes: lastCount === null ? null : lastCount + change, quotaBytes }
     },
     usage: async () => ({ usedBytes: await used(), quotaBytes, freeBytes: await vault.freeBytes() }),
-    requireRoom,
+    requireRoom: async bytes => {
+      const own = { bytes: 0 }
+      await promise(bytes, own)
+      promised -= own.bytes
+      await requireFree(bytes)
+    },
   }
 }

@@ -35,13 +35,13 @@ test('a record of unknown size is refused at the byte that is too many, and noth
   const { root, vault } = await limited(3_000_000)
   await put(vault, 1_000_000)
   let read = 0
-  async function* endless(): AsyncGenerator<Uint8Array> {
-    for (;;) {
+  async function* large(): AsyncGenerator<Uint8Array> {
+    while (read < 20_000_000) {
       read += 100_000
       yield fill(100_000)
     }
   }
-  await assert.rejects(vault.put(newRecordId(), endless()), coded('vault-full'))
+  await assert.rejects(vault.put(newRecordId(), large()), coded('vault-full'))
   assert.ok(read <= 2_100_000, String(read))
   assert.equal((await vault.list()).length, 1)
   assert.deepEqual((await filesIn(root)).sort(), ['cipher', 'index'])
@@ -73,6 +73,22 @@ test('two that come at once cannot both have the last place', async () => {
   assert.ok(usedBytes <= 3_000_000, String(usedBytes))
   const left = (await vault.list()).length
   assert.equal(left, settled.filter(({ status }) => status === 'fulfilled').length)
+})
+
+test('two copies for others that come at once cannot both have the last place', async () => {
+  const origin = makeMemoryVault()
+  const { vault } = await limited(3_000_000)
+  const come = async (): Promise<unknown> => {
+    const entry = await origin.put(newRecordId(), chunked(fill(2_000_000), 100_000))
+    async function* pieces(): AsyncGenerator<Uint8Array> {
+      for (const piece of [0, 1]) yield await origin.piece(entry.record, piece)
+    }
+    return vault.putKnown(entry, entry.leaves, pieces())
+  }
+  const settled = await Promise.allSettled([come(), come()])
+  assert.deepEqual(settled.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
+  const [first] = await vault.list()
+  assert.deepEqual(await vault.verify(first!), [])
 })
 
 test('what is removed makes room again, also when its list of pieces is damaged', async () => {
