@@ -187,7 +187,7 @@ export async function openFileVault(root: string): Promise<Vault> {
 const holdsAnything = async (folder: string): Promise<boolean> =>
   (await namesIn(folder)).some(name => name === 'index' || isItemName(name))
 
-/** A piece that is cut short comes back short, and is then refused as damaged. */
+/** A piece that is cut short comes back short, and is then refused as damaged; so is one that the disk can no longer read. */
 async function readPiece(path: string, entry: VaultEntry, index: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(pieceLength(entry.cipherSize, index))
   let handle: FileHandle
@@ -205,6 +205,9 @@ async function readPiece(path: string, entry: VaultEntry, index: number): Promis
       read += bytesRead
     }
     return bytes.subarray(0, read)
+  } catch (cause) {
+    if (codeOf(cause) === 'EIO') throw pieceCorrupt(entry.record, index)
+    throw cause
   } finally {
     await handle.close()
   }
