@@ -28,7 +28,7 @@ import { Redealer, type RedealReport } from './records/redeal.ts'
 import { ShareServer } from './records/share-server.ts'
 import { ShareShelf } from './records/share-shelf.ts'
 import { type MakeTwin, PlainCopy } from './records/twin.ts'
-import type { Vault } from './records/vault.ts'
+import type { LimitedVault } from './records/vault-limit.ts'
 import { readJsonFile } from './shape.ts'
 import { verifySignature } from './wire/verify.ts'
 
@@ -45,7 +45,7 @@ export type RecordDeskOptions = {
   readonly keys: PeerKeys
   readonly ledger: Ledger
   readonly network: Network
-  readonly vault: Vault
+  readonly vault: LimitedVault
   readonly openProgram: OpenProgram
   readonly makeTwin: MakeTwin
   readonly clock: Clock

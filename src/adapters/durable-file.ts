@@ -7,6 +7,7 @@ import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promis
 import { join } from 'node:path'
 import { EmrmError } from '../model/errors.ts'
 import { toHex } from '../model/hash.ts'
+import { vaultFull } from '../records/vault-rules.ts'
 
 const SHRED_BYTES = 1024 * 1024
 const TEMPORARY_PREFIX = '.tmp-'
@@ -104,11 +105,15 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Throws EmrmError `vault-write-failed` for whatever goes wrong in `write`. */
+/** Of a disk, and of a user's or a project's share of it. */
+const FULL = ['ENOSPC', 'EDQUOT']
+
+/** Throws EmrmError `vault-full`, or `vault-write-failed` for whatever else goes wrong in `write`. */
 export async function onDisk<T>(write: () => Promise<T>): Promise<T> {
   try {
     return await write()
   } catch (cause) {
+    if (FULL.includes(codeOf(cause))) throw vaultFull({ cause: codeOf(cause) }, cause)
     throw new EmrmError(
       'vault-write-failed',
       `the vault cannot be written (${codeOf(cause)}); check free space and the disk`,

@@ -67,6 +67,13 @@ export function makeMemoryVault(): Vault {
       items.delete(record)
     },
     verify: (record, pace) => verifyRecord(vault, record, pace),
+    sweep: async () => undefined,
+    usedBytes: async () => {
+      const held = [...ciphers.values()].map(({ entry }) => entry.cipherSize)
+      const small = [...items.values()].flatMap(each => [...each.values()]).map(bytes => bytes.length)
+      return [...held, ...small].reduce((sum, size) => sum + size, 0)
+    },
+    freeBytes: async () => null,
   }
   return vault
 }

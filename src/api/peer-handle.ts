@@ -13,6 +13,7 @@ import type { Care, CareReport } from '../records/caretaker.ts'
 import type { Labelling, LocalEntry } from '../records/local-index.ts'
 import type { RedealReport } from '../records/redeal.ts'
 import type { ReleasedShare } from '../records/shares.ts'
+import type { VaultExamination } from '../records/vault-check.ts'
 import type { VerifyProgress, VerifyReport } from '../verify-home.ts'
 
 /** The fields of `emrm status`; scripts rely on their names. */
@@ -28,6 +29,8 @@ export type PeerStatus = {
   readonly role: 'primary' | 'validator' | 'observer'
   readonly peers: readonly Connection[]
   readonly mempool: { readonly requests: number; readonly bytes: number }
+  /** What the vault holds (null until it was counted) and may hold (null without a limit). */
+  readonly vault: { readonly usedBytes: number | null; readonly quotaBytes: number | null }
   /** Digest of the state after executing `height`. */
   readonly stateDigest: Digest
   readonly version: string
@@ -115,5 +118,9 @@ export type PeerHandle = {
   scrub(signal: AbortSignal): AsyncIterable<Care>
   /** What the last look through the vault found, and how many keys lie with a former committee. */
   careReport(): CareReport & { readonly redeal: RedealReport }
+  /** Writes into the vault and reads back, counts it, reads some pieces. Throws EmrmError `vault-unusable`, `vault-full`, … */
+  examineVault(): Promise<VaultExamination>
+  /** Before bytes are sent. Throws EmrmError `vault-full`. */
+  requireRoom(bytes: number): Promise<void>
   stop(): Promise<void>
 }

@@ -50,6 +50,8 @@ export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void
     // Unsure means kept for longer.
     const encounter = encounterIn(queryText(request, 'encounter') ?? 'inpatient')
     const lastVisit = timeIn(queryText(request, 'lastVisit') ?? String(context.nowMs()))
+    // What the caller says of the size is believed only as far as it refuses: what comes is counted again.
+    await peer.requireRoom(sizeIn(queryText(request, 'size')))
     const lines = openLines(context, reply)
     const gone = new AbortController()
     reply.raw.on('close', () => gone.abort())
@@ -159,6 +161,12 @@ async function sendBytes(
 function requireHospital(caller: Caller): void {
   if (caller.type !== 'hospital')
     throw new EmrmError('not-allowed', 'the hospital does this in its own name; leave the key out')
+}
+
+function sizeIn(text: string | undefined): number {
+  const size = Number(text ?? '0')
+  if (Number.isSafeInteger(size) && size >= 0) return size
+  throw new EmrmError('size-invalid', 'size is refused; send the number of bytes that will come, or leave it out')
 }
 
 function twinIn(text: string | undefined): boolean {

@@ -66,7 +66,8 @@ export function addRecordCommands(session: Session, program: Command): void {
         lastVisit: options.lastVisit === undefined ? undefined : String(options.lastVisit),
         ...(options.twin === true ? { twin: 'true' } : {}),
       }
-      const document = await upload(session, api, query, await openSource(session, file))
+      const { source, size } = await openSource(session, file)
+      const document = await upload(session, api, { ...query, size }, source)
       return { document, lines: addedLines(document) }
     }),
   )
@@ -212,10 +213,13 @@ async function upload(
 }
 
 /** Looked at before it is sent, so that a wrong path is said at once. */
-async function openSource(session: Session, file: string): Promise<AsyncIterable<Uint8Array>> {
-  if (file === '-') return session.io.stdin
+async function openSource(
+  session: Session,
+  file: string,
+): Promise<{ readonly source: AsyncIterable<Uint8Array>; readonly size?: string }> {
+  if (file === '-') return { source: session.io.stdin }
   const found = await stat(file).catch(() => null)
   if (found === null) throw new EmrmError('file-missing', `${file} does not exist; check the path`, { file })
   if (!found.isFile()) throw new EmrmError('file-unreadable', `${file} is not a file; give a file or "-"`, { file })
-  return createReadStream(file, { highWaterMark: 1_048_576 })
+  return { source: createReadStream(file, { highWaterMark: 1_048_576 }), size: String(found.size) }
 }

@@ -6,18 +6,19 @@
 
 import { randomInt } from 'node:crypto'
 import { EmrmError } from '../model/errors.ts'
-import type { Identifier, RecordId } from '../model/ids.ts'
+import type { Identifier, PeerId, RecordId } from '../model/ids.ts'
 import { type Clock, type Log, PROTOCOLS } from '../ports.ts'
 import { idleSignal } from './deadline.ts'
 import type { DepositReceiver } from './deposit-receiver.ts'
 import type { Eraser } from './eraser.ts'
 import { decodeDepositAnswer, encodeDepositRequest } from './frames.ts'
-import { holdersOf, isHolder } from './holders.ts'
+import { holdersOf, isHolder, standIns } from './holders.ts'
 import { institutionOf, type RecordFacts } from './ledger-view.ts'
-import { fetchLeaves, fetchPieces, type PieceSourceOptions, probePiece } from './piece-source.ts'
+import { type Ended, fetchLeaves, fetchPieces, type PieceSourceOptions, probePiece } from './piece-source.ts'
 import { pieceCount } from './pieces.ts'
 import { concernedRecords, examineRecord, type RecordProblem } from './scrub.ts'
 import type { ShareShelf } from './share-shelf.ts'
+import { SpareCopies } from './spare-copies.ts'
 
 const FIRST_ROUND_MS = 60_000
 const ROUND_EVERY_MS = 60 * 60_000
@@ -60,6 +61,7 @@ export type CareReport = {
 export class Caretaker {
   readonly #options: CaretakerOptions
   readonly #sources: PieceSourceOptions
+  readonly #spare: SpareCopies
   readonly #stopping = new AbortController()
   readonly #urgent = new Set<RecordId>()
   /** When a record that is not on the chain was first seen, on the steady clock. */
@@ -73,6 +75,7 @@ export class Caretaker {
     this.#options = options
     // What it fetches comes from elsewhere: no damage of our own is met on the way.
     this.#sources = { ...options, onDamage: () => undefined }
+    this.#spare = new SpareCopies({ ...options, ...this.#sources })
   }
 
   start(): void {
@@ -100,7 +103,8 @@ export class Caretaker {
 
   /** Everything once, at full speed; yields the records with which something was wrong. */
   async *round(signal: AbortSignal, pace?: () => Promise<void>): AsyncGenerator<Care> {
-    const { clock, log } = this.#options
+    const { vault, clock, log } = this.#options
+    await vault.sweep()
     const records = await concernedRecords(this.#options)
     const left: RecordProblem[] = []
     let mended = 0
@@ -141,7 +145,10 @@ export class Caretaker {
     }
     if (entry === null) return { record, found, left: (await this.#discard(record)) ? [] : found }
     this.#unregistered.delete(record)
-    if (entry.withdrawn) return { record, found, left: found }
+    if (entry.withdrawn) {
+      await this.#spare.look(entry, signal)
+      return { record, found, left: found }
+    }
     const left: RecordProblem[] = []
     for (const problem of found) {
       const isMended = await this.#mend(entry, problem, signal)
@@ -150,6 +157,7 @@ export class Caretaker {
     }
     await this.#dropUnentitled(entry)
     await this.#tidyShares(entry)
+    await this.#spare.look(entry, signal)
     const failed = await this.#challenge(entry, signal)
     return { record, found: [...found, ...failed], left: [...left, ...failed] }
   }
@@ -275,7 +283,7 @@ export class Caretaker {
     await shelf.tidy(entry, ledger.redeal(entry.record)?.intent ?? null)
   }
 
-  /** A copy that rested on a right to share which no longer stands. Copies that merely moved elsewhere stay: too many do no harm. */
+  /** A copy that rested on a right to share which no longer stands. Copies that merely moved elsewhere may wait (spare-copies.ts). */
   async #dropUnentitled(entry: RecordFacts): Promise<void> {
     const { vault, ledger, self, log } = this.#options
     if (isHolder(entry, self, ledger)) return
@@ -291,15 +299,27 @@ export class Caretaker {
     const [first, ...others] = holdersOf(entry, ledger)
     if (first?.id !== self) return []
     const failed: RecordProblem[] = []
+    const spare = [...standIns(entry, ledger)]
+    const standsIn = async (): Promise<boolean> => {
+      for (let next = spare.shift(); next !== undefined; next = spare.shift())
+        if ((await this.#probe(entry, next.peerId, signal)).ended === 'done') return true
+      return false
+    }
     for (const { peerId, name } of others) {
-      const piece = randomInt(pieceCount(entry.cipherSize))
-      const ended = await probePiece(this.#sources, peerId, { entry, grant: null, from: piece, to: piece + 1, signal })
+      const { ended, piece } = await this.#probe(entry, peerId, signal)
       if (ended === 'done' || ended === 'broke-off' || ended === 'silent') continue
+      if (ended === 'refused' && (await standsIn())) continue
       log.warn('holder-failed', { record: entry.record, holder: name, piece, reason: ended })
       failed.push({ type: 'copy-missing', record: entry.record, holder: name })
     }
     if (failed.length > 0 && entry.custodian === self) await vault.putItem(entry.record, 'copies', new Uint8Array(0))
     return failed
+  }
+
+  async #probe(entry: RecordFacts, holder: PeerId, signal: AbortSignal): Promise<{ ended: Ended; piece: number }> {
+    const piece = randomInt(pieceCount(entry.cipherSize))
+    const wanted = { entry, grant: null, from: piece, to: piece + 1, signal }
+    return { ended: await probePiece(this.#sources, holder, wanted), piece }
   }
 
   async #careForUrgent(): Promise<void> {

@@ -103,3 +103,31 @@ test('an upload whose source fails says so, tells the peer, and is no failure of
   await told.promise
   assert.deepEqual(world.logged, [])
 })
+
+test('a record for which there is no room is refused before a byte of it is read, when its size is said', async t => {
+  const addRecord: PeerHandle['addRecord'] = async source => {
+    for await (const _ of source);
+    return { record: 'b'.repeat(32), height: 3, size: 0 } as Awaited<ReturnType<PeerHandle['addRecord']>>
+  }
+  const requireRoom = async (bytes: number): Promise<void> => {
+    if (bytes > 1_000) throw new EmrmError('vault-full', 'there is no room')
+  }
+  const world = await startWorld(t, { addRecord, requireRoom })
+  const add = (size: string): Promise<unknown> =>
+    last(
+      world.api.exchange(
+        '/v1/records',
+        { owner: OWNER, size },
+        (async function* () {
+          yield PIECE
+        })(),
+      ),
+    )
+  await assert.rejects(add('1001'), { code: 'vault-full' })
+  for (const size of ['-1', 'many', '1.5']) await assert.rejects(add(size), { code: 'size-invalid' })
+  await add('1000')
+  const headers = { authorization: `Bearer ${world.token}`, 'content-type': 'application/octet-stream' }
+  const path = `${world.address}/v1/records?owner=${OWNER}&size=1001`
+  const answer = await fetch(path, { method: 'POST', headers, body: 'x' })
+  assert.equal(answer.status, 507)
+})

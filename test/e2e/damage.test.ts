@@ -77,7 +77,7 @@ test('a wiped vault is filled again from the other holders: no record is lost', 
   assert.deepEqual([...new Set(left.map(({ type }) => type))], ['share-missing'])
   const doctorSays = await emrm(['doctor', '--home', at(0).home, '--json'])
   const checks = doctorSays.json?.['checks'] as readonly { readonly check: string; readonly ok: boolean }[]
-  assert.equal(checks.find(({ check }) => check === 'vault')?.ok, false)
+  assert.equal(checks.find(({ check }) => check === 'scrub')?.ok, false)
   const out = outFile(swarm)
   const ran = await request(doctor, records[1] as string, 'attending', 'TREAT', out)
   assert.equal(ran.code, 0, ran.stderr)
