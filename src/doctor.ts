@@ -11,6 +11,7 @@ import { homePaths, loadConfig, type PeerConfig } from './config.ts'
 import { EmrmError } from './model/errors.ts'
 import { makeQuorum } from './model/quorum.ts'
 import type { CareReport } from './records/caretaker.ts'
+import type { RedealReport } from './records/redeal.ts'
 
 const FREE_BYTES_MIN = 1024 ** 3
 const CONNECT_TIMEOUT_MS = 2_000
@@ -37,7 +38,9 @@ export async function examine(
     good('settings', `network ${config.genesis.network}, ${config.peers.length} peers listed`),
     await checkSecrets(config),
     await checkDisk(config),
-    ...(status === null ? await checkPorts(config) : [...checkRunning(config, status), checkVault(status.vault)]),
+    ...(status === null
+      ? await checkPorts(config)
+      : [...checkRunning(config, status), checkVault(status.vault), checkShares(status.vault.redeal)]),
     ...(await checkNeighbours(config)),
   ]
 }
@@ -45,13 +48,16 @@ export async function examine(
 const good = (check: string, detail: string): Check => ({ check, ok: true, detail })
 const bad = (check: string, detail: string): Check => ({ check, ok: false, detail })
 
-type Running = PeerStatus & { readonly headTime?: number; readonly vault: CareReport }
+type Running = PeerStatus & {
+  readonly headTime?: number
+  readonly vault: CareReport & { readonly redeal: RedealReport }
+}
 
 async function statusOf(home: string): Promise<Running | null> {
   try {
     const api = await connectApi(homePaths(home))
     try {
-      const vault = (await api.call('GET', '/v1/vault')) as CareReport
+      const vault = (await api.call('GET', '/v1/vault')) as Running['vault']
       const status = { ...((await api.call('GET', '/v1/status')) as PeerStatus), vault }
       if (status.height === 0) return status
       const block = (await api.call('GET', `/v1/blocks/${status.height}`)) as { header: { timestamp: number } }
@@ -127,6 +133,15 @@ function checkVault({ finishedAt, records, mended, leftCount, left }: CareReport
     'vault',
     `${round}, ${leftCount} left: ${named.join(', ')}; the next round tries again, "emrm verify" names all`,
   )
+}
+
+function checkShares({ due, dealt, lastFailure }: RedealReport): Check {
+  const done = dealt === 0 ? '' : `, ${dealt} dealt anew since the start`
+  if (due === 0) return good('key shares', `all lie with the present committee${done}`)
+  const waiting = `${due} record(s) whose key lies with a former committee or has lost a share${done}`
+  return lastFailure === null
+    ? good('key shares', `${waiting}; they are being dealt anew`)
+    : bad('key shares', `${waiting}; the last try ended with ${lastFailure}, the peer tries again by itself`)
 }
 
 async function checkNeighbours(config: PeerConfig): Promise<readonly Check[]> {

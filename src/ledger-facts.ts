@@ -9,10 +9,12 @@ export function ledgerFacts(ledger: Ledger): LedgerView {
   return {
     head: () => ledger.head(),
     parameters: () => views.parameters(),
-    institutions: () => views.institutions(),
+    institutions: () => views.allInstitutions(),
     committeeAt: height => ledger.committeeAt(height),
     record: id => views.record(id),
     recordIds: () => views.recordIds(),
+    redeal: record => views.redeal(record),
+    recordIdsOf: custodian => views.recordsOfCustodian(custodian).map(({ record }) => record),
     shareGrants: record => views.shareGrants(record),
     grant: id => views.grant(id),
     standing: grant => standing(views, grant),

@@ -13,7 +13,7 @@ import type { Identifier, RecordId, RequestId } from './model/ids.ts'
 import type { Grant, Operation, RequestResult } from './model/operations.ts'
 import { type Clock, type Log, type Network, PROTOCOLS } from './ports.ts'
 import { type Care, type CareReport, Caretaker } from './records/caretaker.ts'
-import { collectShares } from './records/collect.ts'
+import { type Collected, collectShares } from './records/collect.ts'
 import { Depositor } from './records/deposit.ts'
 import { DepositReceiver } from './records/deposit-receiver.ts'
 import { type Intake, type IntakeOptions, prepareRecord } from './records/intake.ts'
@@ -22,7 +22,9 @@ import type { RecordFacts } from './records/ledger-view.ts'
 import { type LocalEntry, localIndexKey, readEntry } from './records/local-index.ts'
 import { PieceServer } from './records/piece-server.ts'
 import { fetchLeaves, fetchPieces } from './records/piece-source.ts'
+import { Redealer, type RedealReport } from './records/redeal.ts'
 import { ShareServer } from './records/share-server.ts'
+import { ShareShelf } from './records/share-shelf.ts'
 import { type MakeTwin, PlainCopy } from './records/twin.ts'
 import type { Vault } from './records/vault.ts'
 import { readJsonFile } from './shape.ts'
@@ -59,7 +61,7 @@ export type RecordDesk = {
   leaves(record: RecordId, grant: RequestId): Promise<readonly Uint8Array[]>
   /** Looks at everything in the vault, mends what can be mended, yields the records with which something was wrong. */
   scrub(signal: AbortSignal): AsyncIterable<Care>
-  careReport(): CareReport
+  careReport(): CareReport & { readonly redeal: RedealReport }
   /** What this hospital noted of a record when it took it in; null when it did not. */
   localEntry(record: RecordId): Promise<LocalEntry | null>
   stop(): Promise<void>
@@ -82,9 +84,11 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
   const { chainId } = config
   const stopping = new AbortController()
 
+  const shelf = new ShareShelf({ vault, log })
   const receiver = new DepositReceiver({
-    ...{ vault, ledger, sealKey, chainId, nextBlock, clock, log },
+    ...{ vault, shelf, ledger, self, sealKey, chainId, nextBlock, clock, log, freshness: options.staleMs },
     sign: bytes => keys.institution.sign(bytes),
+    onLoss: (record, loss, validator) => redealer.noteLoss(record, loss, validator),
   })
   const depositor = new Depositor({
     vault,
@@ -98,11 +102,16 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
     log,
   })
   const freshness = options.staleMs
-  const caretaker = new Caretaker({ vault, ledger, network, self, receiver, freshness, clock, log })
+  const caretaker = new Caretaker({ vault, ledger, network, self, receiver, shelf, freshness, clock, log })
   const onDamage = (record: RecordId): void => caretaker.later(record)
   const shareServer = new ShareServer({
-    ...{ vault, ledger, sealKey, nextBlock, clock, log, freshness, onDamage },
+    ...{ vault, shelf, ledger, sealKey, nextBlock, clock, log, freshness, onDamage },
     enforce: (grant, record) => house.ask(grant, record, options.ledger.views.attributesNow(grant.requester)),
+  })
+  const redealer = new Redealer({
+    ...{ vault, ledger, network, shares: shareServer, receiver, verifySignature, chainId, self, clock, log },
+    submit: options.submitAsInstitution,
+    onDealt: record => depositor.continueLater(record),
   })
   const pieceServer = new PieceServer({ vault, ledger, onDamage, clock, log })
   network.onRequest(PROTOCOLS.deposit, (request, from) => receiver.handle(request, from))
@@ -126,6 +135,7 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
   })
 
   caretaker.start()
+  redealer.start()
 
   async function register(operation: Operation & { readonly record: RecordId }): Promise<RequestResult> {
     const result = await options.submitAsInstitution(operation)
@@ -216,14 +226,17 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
     },
     async release(grant, recipient) {
       const found = ledger.grant(grant)
-      const entry = found === null ? null : ledger.record(found.record)
+      const entryNow = (): RecordFacts | null => (found === null ? null : ledger.record(found.record))
+      const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(RELEASE_TIMEOUT_MS)])
+      const collect = (entry: RecordFacts): Promise<Collected> =>
+        collectShares({ ledger, network, local: shareServer, clock }, { entry, grant, recipient, signal })
+      const entry = entryNow()
       if (entry === null)
         throw new EmrmError('grant-unknown', 'there is no such grant; ask for access first', { grant })
-      const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(RELEASE_TIMEOUT_MS)])
-      const { shares, refusals } = await collectShares(
-        { ledger, network, local: shareServer, clock },
-        { entry, grant, recipient, signal },
-      )
+      const first = await collect(entry)
+      // The key was dealt anew meanwhile: shares of the two deals do not fit together.
+      const later = entryNow()
+      const { shares, refusals } = later === null || later.shareRoot === entry.shareRoot ? first : await collect(later)
       return {
         shares,
         refusals: refusals.map(({ institution, reason, detail }) => ({
@@ -247,11 +260,12 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
       }
     },
     scrub: signal => caretaker.round(signal),
-    careReport: () => caretaker.report(),
+    careReport: () => ({ ...caretaker.report(), redeal: redealer.report() }),
     localEntry: record => readEntry(vault, indexKey, record),
     async stop() {
       stopping.abort()
       caretaker.stop()
+      redealer.stop()
       cancelDeposits()
       await house.stop()
     },

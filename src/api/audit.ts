@@ -100,6 +100,12 @@ function subjectOf({ views }: Sight, operation: Operation): Subject | null {
       return ofRecord(operation.record, {})
     case 'record.adopt':
       return ofRecord(operation.record, { custodian: operation.custodian })
+    case 'record.redeal':
+      return ofRecord(operation.record, { sharesLost: operation.losses.length })
+    case 'record.reshare': {
+      const { record, intent, shareCount, threshold } = operation
+      return ofRecord(record, { intent, shareCount, threshold })
+    }
     case 'policy.set': {
       const { type: _, owner, scope, ...details } = operation
       return { owner, record: scope.type === 'record' ? scope.record : null, details: { scope, ...details } }

@@ -59,5 +59,8 @@ const ADVICE: Readonly<Record<RefusalReason, string>> = {
     'a policy for this owner, scope and grantee has this timestamp or a later one; set it again with a newer timestamp',
   'window-empty': 'the window ends before it begins; correct from and to',
   'invalid-operation': 'a field has a value that the contract does not take; check the options',
+  'redeal-closed':
+    'no re-deal of this record to the present committee is announced; the peer announces it again by itself',
+  'not-acknowledged': 'fewer than 2f+1 validators have signed for their new shares; the peer tries again by itself',
   'review-closed': 'this emergency access was reviewed already; emrm audit shows the verdict',
 }

@@ -10,6 +10,7 @@ import type { Confidentiality, Operation, Outcome, RequestResult } from '../mode
 import type { Connection, StoredBlock } from '../ports.ts'
 import type { Care, CareReport } from '../records/caretaker.ts'
 import type { Labelling, LocalEntry } from '../records/local-index.ts'
+import type { RedealReport } from '../records/redeal.ts'
 import type { ReleasedShare } from '../records/shares.ts'
 import type { VerifyProgress, VerifyReport } from '../verify-home.ts'
 
@@ -105,7 +106,7 @@ export type PeerHandle = {
   verify(onProgress?: VerifyProgress): Promise<VerifyReport>
   /** Mends the vault: yields the records with which something was wrong. */
   scrub(signal: AbortSignal): AsyncIterable<Care>
-  /** What the last look through the vault found. */
-  careReport(): CareReport
+  /** What the last look through the vault found, and how many keys lie with a former committee. */
+  careReport(): CareReport & { readonly redeal: RedealReport }
   stop(): Promise<void>
 }

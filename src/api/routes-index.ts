@@ -4,10 +4,12 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { RecordEntry } from '../ledger/entries.ts'
 import { EmrmError } from '../model/errors.ts'
-import type { Identifier } from '../model/ids.ts'
+import { asHeight, type Identifier, nextHeight } from '../model/ids.ts'
+import { dealStands } from '../model/redeal.ts'
 import type { LocalEntry } from '../records/local-index.ts'
 import { type ApiContext, callerOf, pathId, queryText, recordIdIn } from './context.ts'
 import { explainRecord } from './explain.ts'
+import type { PeerHandle } from './peer-handle.ts'
 import { decodePolicy } from './policy-body.ts'
 import { toJson } from './present.ts'
 import { previewPolicy } from './preview.ts'
@@ -69,7 +71,8 @@ export function addIndexRoutes(app: FastifyInstance, context: ApiContext): void 
 
   app.get<{ Params: { id: string } }>('/v1/records/:id', async request => {
     const sight = sightOf(context, request)
-    return toJson(await withIndex(context, sight, requireRecord(sight, recordIdIn(request.params.id))))
+    const entry = requireRecord(sight, recordIdIn(request.params.id))
+    return { ...(toJson(await withIndex(context, sight, entry)) as object), ...keyHolders(context.peer, entry) }
   })
 
   app.get<{ Params: { id: string } }>('/v1/records/:id/explain', async request => {
@@ -124,6 +127,16 @@ function dayIn(request: FastifyRequest, key: string): string | undefined {
   const text = queryText(request, key)
   if (text === undefined || /^\d{4}-\d\d-\d\d$/.test(text)) return text
   throw new EmrmError('date-invalid', `${key} is refused; send a day as 2027-01-31`, { [key]: text })
+}
+
+/** Who holds the key's shares, and whether they are the committee of now; if not, the custodian's peer deals the key anew by itself. */
+function keyHolders(peer: PeerHandle, { dealtAt }: RecordEntry): object {
+  const dealt = peer.committeeAt(asHeight(dealtAt))
+  const { height } = peer.views.head()
+  const present = peer.committeeAt(nextHeight(height)) ?? peer.committeeAt(height)
+  if (dealt === null || present === null) return {}
+  const names = dealt.validators.map(({ name }) => name)
+  return { sharesWith: names, sharesWithPresentCommittee: dealStands(dealt, present) }
 }
 
 export function ownerIn(request: FastifyRequest): Identifier | null {

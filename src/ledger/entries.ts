@@ -6,6 +6,7 @@
 //   institution/<id>  ca/<id>  user/<id>
 //   credential/<user>/<digest>          attributes and roles for a while, with their status
 //   record/<id>  adoption/<record>      the index; a custody hand-over that waits for the new custodian
+//   redeal/<record>                     the intent to deal its key to the present committee
 //   policy/<owner>/<scope|grantee>      the one permission value, and the last timestamp (stays after a revoke)
 //   delegate/<owner>/<delegate>         the same for delegations
 //   decisions/<owner>                   how many decisions there are
@@ -92,6 +93,19 @@ export type RecordEntry = Omit<RecordRegister, 'type'> & {
   readonly withdrawn: boolean
   /** Its de-identified twin, when one is registered and not withdrawn. */
   readonly twin: RecordId | null
+}
+
+export type Redeal = {
+  /** The request's id. */
+  readonly intent: RequestId
+  readonly record: RecordId
+  readonly custodian: Identifier
+  readonly recipient: Digest
+  /** The key goes to the committee of this height. */
+  readonly height: number
+  readonly time: Timestamp
+  /** From here on no share is released for it. */
+  readonly expires: Timestamp
 }
 
 export type Adoption = { readonly from: Identifier; readonly to: Identifier }

@@ -19,6 +19,7 @@ import { onEvidenceSubmit } from './evidence.ts'
 import { onUserRegister, onUserRevoke, onUserRotateKey } from './identity.ts'
 import { onPolicyRevoke, onPolicySet } from './policies.ts'
 import { onRecordAdopt, onRecordRegister, onRecordWithdraw } from './records.ts'
+import { onRecordRedeal, onRecordReshare } from './redeals.ts'
 import { onAccessReview } from './reviews.ts'
 
 export function execute(context: Context, operation: Operation): Outcome {
@@ -53,6 +54,10 @@ export function execute(context: Context, operation: Operation): Outcome {
       return onRecordWithdraw(context, operation)
     case 'record.adopt':
       return onRecordAdopt(context, operation)
+    case 'record.redeal':
+      return onRecordRedeal(context, operation)
+    case 'record.reshare':
+      return onRecordReshare(context, operation)
     case 'policy.set':
       return onPolicySet(context, operation)
     case 'policy.revoke':

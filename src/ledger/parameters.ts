@@ -26,6 +26,8 @@ export function defaultParameters({ f }: { readonly n: number; readonly f: numbe
     emergencyReviewMs: 3 * DAY,
     epochBlocks: 1000,
     replicas: 2,
+    // A primary that is slow on purpose, or leaves somebody's requests out, keeps the lead no longer than this.
+    rotationBlocks: 100,
   }
 }
 
@@ -45,6 +47,7 @@ const BOUNDS: { readonly [K in keyof ChainParameters]-?: readonly [min: number, 
   emergencyReviewMs: [SECOND, 30 * DAY],
   epochBlocks: [1, 1_000_000],
   replicas: [0, 16],
+  rotationBlocks: [0, 1_000_000],
 }
 
 /** Whether every parameter is a whole number within its bounds, and the two that hang together do. */

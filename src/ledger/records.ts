@@ -19,6 +19,7 @@ export function onRecordRegister(context: Context, operation: RecordRegister): O
   if (!isRecordShape(operation)) return refused('invalid-operation')
   // f peers must not be able to open a record, whatever its custodian finds convenient.
   if (operation.threshold <= store.now().f) return refused('invalid-operation')
+  if (!isDealtRecently(context, operation)) return refused('invalid-operation')
   if (!CONFIDENTIALITIES.includes(operation.confidentiality)) return refused('unknown-code')
   if (!operation.labels.every(isSensitivity)) return refused('unknown-code')
   if (!store.users.has(operation.owner)) return refused('unknown-user')
@@ -42,6 +43,7 @@ export function onRecordWithdraw(context: Context, operation: RecordWithdraw): O
   if (record.custodian !== institution.id) return refused('not-authorized')
   if (record.withdrawn) return refused('already-exists')
   store.records.put(record.record, { ...record, withdrawn: true, twin: null })
+  store.redeals.delete(record.record)
   if (record.twinOf !== null) setTwin(context, record.twinOf, null)
   // A withdrawn original takes its twin along: it was made from the same bytes.
   if (record.twin !== null) {
@@ -74,6 +76,8 @@ export function onRecordAdopt(context: Context, operation: RecordAdopt): Outcome
   const mine = offered !== undefined && offered.from === record.custodian && offered.to === institution.id
   if (!mine || operation.custodian !== institution.id) return refused('not-authorized')
   store.adoptions.delete(record.record)
+  // Announced by another custodian, with a key that this one has not.
+  store.redeals.delete(record.record)
   store.records.put(record.record, { ...record, custodian: institution.id })
   return DONE
 }
@@ -89,6 +93,13 @@ const isRecordShape = (operation: RecordRegister): boolean =>
   isWhole(operation.shareCount, SHARES_MAX) &&
   isWhole(operation.threshold, operation.shareCount) &&
   operation.threshold >= 2
+
+/** To the present committee, or to the one before: an epoch may have begun while the record was on its way. */
+function isDealtRecently({ store, height, committeeAt }: Context, { dealtAt, shareCount }: RecordRegister): boolean {
+  if (!isWhole(dealtAt, height) || committeeAt(dealtAt)?.validators.length !== shareCount) return false
+  const [before] = store.committees.under().slice(-2)
+  return before !== undefined && dealtAt >= before.from
+}
 
 /** A twin has the original's owner and custodian; one at a time, and no twin of a twin. */
 function twinFault({ store }: Context, operation: RecordRegister): Refused | null {

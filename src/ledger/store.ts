@@ -66,12 +66,16 @@ export class Store {
         shareCount: true,
         threshold: true,
         keyCommit: true,
+        dealtAt: true,
       },
       ...{ twinOf: true, height: true, time: true, withdrawn: true, twin: true },
     },
     (name, record) => this.indexes.noteRecord(name, record),
   )
   readonly adoptions: Table<E.Adoption> = new Table(this.state, 'adoption', { from: true, to: true })
+  readonly redeals: Table<E.Redeal> = new Table(this.state, 'redeal', {
+    ...{ intent: true, record: true, custodian: true, recipient: true, height: true, time: true, expires: true },
+  })
   readonly policies: Table<E.PolicyEntry> = new Table(this.state, 'policy', { timestamp: true, policy: true })
   readonly delegates: Table<E.DelegateEntry> = new Table(this.state, 'delegate', { timestamp: true, delegation: true })
   readonly decisions: Table<E.DecisionEntry> = new Table(

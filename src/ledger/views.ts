@@ -50,6 +50,11 @@ export class Views {
     return ranking(this.store)
   }
 
+  /** Removed ones too, by id. */
+  allInstitutions(): readonly E.Institution[] {
+    return this.store.institutions.under()
+  }
+
   /** Removed ones too. */
   institution(id: Identifier): E.Institution | null {
     return this.store.institutions.get(id) ?? null
@@ -124,6 +129,11 @@ export class Views {
   /** A custody hand-over that waits for the new custodian. */
   adoption(record: RecordId): E.Adoption | null {
     return this.store.adoptions.get(record) ?? null
+  }
+
+  /** A re-deal of its key that was announced and has not ended; it may have expired. */
+  redeal(record: RecordId): E.Redeal | null {
+    return this.store.redeals.get(record) ?? null
   }
 
   /** Policies that were not revoked, whether or not their window is open; by scope and grantee. */

@@ -63,6 +63,8 @@ export type ChainParameters = {
   readonly epochBlocks: number
   /** Holders of each record's ciphertext beside its custodian; all peers must find the same ones. */
   readonly replicas: number
+  /** The lead goes to the next validator every so many blocks; 0: it stays with who has it (consensus.md §1.5). */
+  readonly rotationBlocks: number
 }
 
 // ---- consortium: signed by the authority ----
@@ -167,6 +169,8 @@ export type RecordRegister = {
   readonly threshold: number
   /** SHA-256('emrm/key/1' ‖ record ‖ content key). */
   readonly keyCommit: Digest
+  /** A height whose committee the key was dealt to: not always that of the block that registers. */
+  readonly dealtAt: number
   /** The original of which this is the de-identified twin. */
   readonly twinOf: RecordId | null
 }
@@ -179,6 +183,32 @@ export type RecordAdopt = {
   readonly record: RecordId
   readonly custodian: Identifier
 }
+
+/**
+ * The committee is another than the one that holds the key, or some of that one have lost their shares: the custodian announces that it will
+ * collect the key and deal it anew.
+ */
+export type RecordRedeal = {
+  readonly type: 'record.redeal'
+  readonly record: RecordId
+  /** SHA-256 of the X-Wing public key to which the validators seal their shares. */
+  readonly recipient: Digest
+  /** By validators that were dealt a share and have it no more (model/redeal.ts), by index; empty when the committee has changed. */
+  readonly losses: readonly ShareSignature[]
+}
+/** The key lies with the new committee: from here on the shares under the former root are worth nothing. */
+export type RecordReshare = {
+  readonly type: 'record.reshare'
+  readonly record: RecordId
+  /** The `record.redeal` that this ends. */
+  readonly intent: RequestId
+  readonly shareRoot: Digest
+  readonly shareCount: number
+  readonly threshold: number
+  /** By at least 2f+1 validators of the committee of the intent's height (model/redeal.ts), by index. */
+  readonly acks: readonly ShareSignature[]
+}
+export type ShareSignature = { readonly index: number; readonly signature: Uint8Array }
 
 // ---- policy: signed by the patient or a guardian ----
 export type PolicySet = {
@@ -281,6 +311,8 @@ export type Operation =
   | RecordRegister
   | RecordWithdraw
   | RecordAdopt
+  | RecordRedeal
+  | RecordReshare
   | PolicySet
   | PolicyRevoke
   | DelegateSet
@@ -333,6 +365,8 @@ export type RefusalReason =
   | 'window-empty'
   | 'invalid-operation'
   | 'review-closed'
+  | 'redeal-closed'
+  | 'not-acknowledged'
 
 /** A grant as the chain records it; everything that the decision was made from is in it, so it can be recomputed for ever. */
 export type Grant = {

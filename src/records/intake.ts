@@ -4,15 +4,15 @@
 
 import { randomBytes } from 'node:crypto'
 import { EmrmError } from '../model/errors.ts'
-import { fromHex, identifierOf, toHex } from '../model/hash.ts'
-import { asRecordId, type Digest, type Height, type Identifier, nextHeight, type RecordId } from '../model/ids.ts'
+import { fromHex, toHex } from '../model/hash.ts'
+import { asRecordId, type Digest, type Identifier, nextHeight, type RecordId } from '../model/ids.ts'
 import type { Confidentiality, RecordKind, RecordRegister } from '../model/operations.ts'
 import { SALT_BYTES, sealStream } from './envelope.ts'
 import { encodeDeal } from './frames.ts'
 import { peekKind } from './kind.ts'
 import { deriveLabels, type Labels } from './labels/derive.ts'
 import type { LabelRules } from './labels/rules.ts'
-import { type InstitutionFacts, institutionOf, type LedgerView } from './ledger-view.ts'
+import { type LedgerView, presentCommittee, sealersOf } from './ledger-view.ts'
 import { findingsOf, type Labelling, type RecordFindings, sealEntry } from './local-index.ts'
 import { CONTENT_KEY_BYTES, dealShares } from './shares.ts'
 import type { Vault } from './vault.ts'
@@ -61,7 +61,8 @@ export async function prepareRecord(options: IntakeOptions): Promise<Intake> {
     const sealing = sealStream({ contentKey, record, salt32, source })
     const { cipherRoot, cipherSize } = await vault.put(record, sealing.ciphertext)
     const { commitment, plainSha256, plainSize } = sealing.result()
-    const validators = validatorsOf(ledger)
+    const dealtAt = nextHeight(ledger.head().height)
+    const validators = sealersOf(ledger, presentCommittee(ledger))
     const deal = await dealShares({
       contentKey,
       record,
@@ -92,6 +93,7 @@ export async function prepareRecord(options: IntakeOptions): Promise<Intake> {
       shareCount: deal.claim.shareCount,
       threshold,
       keyCommit: deal.claim.keyCommit,
+      dealtAt,
       twinOf: options.twinOf,
     }
     return { operation, plainSha256, plainSize, labelling }
@@ -130,19 +132,6 @@ async function read(options: IntakeOptions): Promise<Read> {
   const unread = resource !== null ? null : tooLarge ? 'too-large' : 'not-fhir'
   const labelling: Labelling = { given, rules, ruleSet: { id, version, digest }, unread }
   return { kind, labels, labelling, findings: findingsOf(resource, head, kind), source }
-}
-
-/** In committee order, of the committee that will see the registration. */
-function validatorsOf(ledger: LedgerView): readonly InstitutionFacts[] {
-  const { height } = ledger.head()
-  const at = (h: Height) => ledger.committeeAt(h)?.validators
-  const validators = at(nextHeight(height)) ?? at(height)
-  if (validators === undefined) throw new Error(`invariant broken: no committee at ${height}`)
-  return validators.map(({ publicKey, name }) => {
-    const institution = institutionOf(ledger, identifierOf(publicKey))
-    if (institution !== null) return institution
-    throw new EmrmError('validator-unknown', `validator ${name} is not registered; wait for the next block`, { name })
-  })
 }
 
 async function* watched({ source, onProgress, signal }: IntakeOptions): AsyncGenerator<Uint8Array> {

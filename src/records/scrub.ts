@@ -4,9 +4,11 @@
 
 import { identifierOf } from '../model/hash.ts'
 import { asHeight, type Identifier, type RecordId } from '../model/ids.ts'
+import { decodeNextShare, decodeShareBox } from './frames.ts'
 import { isHolder } from './holders.ts'
 import type { LedgerView, RecordFacts } from './ledger-view.ts'
-import type { Vault, VaultFault } from './vault.ts'
+import { isCommitted } from './shares.ts'
+import type { ItemName, Vault, VaultFault } from './vault.ts'
 
 /** A record that is younger is still being handed round: what is not here yet may be on its way. */
 const SETTLED_AFTER_MS = 60_000
@@ -70,14 +72,24 @@ export async function examineRecord(options: ScrubOptions, record: RecordId): Pr
   if (held === null && !hasLost('leaves') && isHolder(registered, self, ledger))
     problems.push({ type: 'missing', record })
   const isDealt = wasDealtTo(registered, self, ledger)
-  if (isDealt && !hasLost('share') && !(await vault.items(record)).includes('share'))
+  if (isDealt && !hasLost('share') && !(await holdsShare(vault, registered, problems)))
     problems.push({ type: 'share-missing', record })
   return problems
+}
+
+/** Under the root on the chain: one of a former deal is none, and one of a new deal that has come to count is one. */
+async function holdsShare(vault: Vault, entry: RecordFacts, problems: readonly RecordProblem[]): Promise<boolean> {
+  const { record } = entry
+  const damaged = problems.flatMap(problem => (problem.type === 'item' ? [problem.item] : []))
+  const read = async (item: ItemName): Promise<Uint8Array> =>
+    (damaged.includes(item) ? null : await vault.item(record, item)) ?? new Uint8Array(0)
+  const boxes = [decodeShareBox(await read('share')), decodeNextShare(await read('next'))]
+  return boxes.some(box => box !== null && isCommitted(box, entry))
 }
 
 /** Whether this institution was among the validators that the key was dealt to. */
 const wasDealtTo = (entry: RecordFacts, self: Identifier, ledger: LedgerView): boolean =>
   ledger
-    .committeeAt(asHeight(entry.height))
+    .committeeAt(asHeight(entry.dealtAt))
     ?.validators.slice(0, entry.shareCount)
     .some(({ publicKey }) => identifierOf(publicKey) === self) ?? false

@@ -16,8 +16,9 @@ export type VaultEntry = {
 /**
  * `share`: this validator's own box. `deal`: a custodian's boxes for all validators. `acks`: what the validators answered.
  * `copies`: a mark that further holders may still lack the ciphertext. `facts`: what a custodian notes for itself (local-index.ts), sealed.
+ * `next`: this validator's box of a deal that does not count yet. `redeal`: a custodian's boxes of such a deal.
  */
-const ITEM_NAMES = ['share', 'deal', 'acks', 'copies', 'facts'] as const
+const ITEM_NAMES = ['share', 'deal', 'acks', 'copies', 'facts', 'next', 'redeal'] as const
 export type ItemName = (typeof ITEM_NAMES)[number]
 
 /** A deal for 200 validators has 300 KiB. */

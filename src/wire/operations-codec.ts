@@ -19,6 +19,7 @@ import type {
   Relations,
   Right,
   Scope,
+  ShareSignature,
 } from '../model/operations.ts'
 import {
   ATTRIBUTE_VALUES_MAX,
@@ -43,6 +44,7 @@ import {
   ROLES_MAX,
   SEAL_KEY_BYTES,
   SECP256K1_KEY_BYTES,
+  SIGNATURE_BYTES,
   SIGNATURES_MAX,
 } from './limits.ts'
 import {
@@ -106,6 +108,7 @@ export const parameters: Shape<ChainParameters> = tuple({
   emergencyReviewMs: uint(),
   epochBlocks: uint(Number.MAX_SAFE_INTEGER, 1),
   replicas: uint(REPLICAS_MAX),
+  rotationBlocks: uint(),
 })
 
 const attributes: Shape<readonly AttributeRow[]> = sorted(
@@ -125,6 +128,12 @@ const grantee: Shape<Grantee> = union<Grantee>({
 })
 
 export const caInstitutions: Shape<readonly Identifier[]> = sorted(identifier, INSTITUTIONS_MAX, same)
+
+const shareSignatures: Shape<readonly ShareSignature[]> = sorted(
+  tuple<ShareSignature>({ index: uint(SIGNATURES_MAX - 1), signature: bytes(SIGNATURE_BYTES) }),
+  SIGNATURES_MAX,
+  ack => String(ack.index).padStart(3, '0'),
+)
 
 export const operation: Shape<Operation> = union<Operation>({
   'institution.admit': { name, publicKey: ed25519Key, peerId, sealKey, region: name, score: uint() },
@@ -167,10 +176,20 @@ export const operation: Shape<Operation> = union<Operation>({
     shareCount: uint(),
     threshold: uint(SIGNATURES_MAX, 2),
     keyCommit: digest,
+    dealtAt: uint(Number.MAX_SAFE_INTEGER, 1),
     twinOf: nullable(recordId),
   },
   'record.withdraw': { record: recordId },
   'record.adopt': { record: recordId, custodian: identifier },
+  'record.redeal': { record: recordId, recipient: digest, losses: shareSignatures },
+  'record.reshare': {
+    record: recordId,
+    intent: requestId,
+    shareRoot: digest,
+    shareCount: uint(SIGNATURES_MAX, 2),
+    threshold: uint(SIGNATURES_MAX, 2),
+    acks: shareSignatures,
+  },
   'policy.set': {
     owner: identifier,
     scope,
@@ -269,6 +288,8 @@ const refusal = words<RefusalReason>({
   'window-empty': true,
   'invalid-operation': true,
   'review-closed': true,
+  'redeal-closed': true,
+  'not-acknowledged': true,
 })
 
 const grant: Shape<Grant> = tuple({

@@ -77,6 +77,7 @@ function makeClinic(): Clinic {
       const peer: Partial<PeerHandle> = {
         views: world.views,
         localEntry: async record => (record === X_RAY ? (NOTED as unknown as LocalEntry) : null),
+        committeeAt: height => world.ledger.committeeAt(height),
         status: () =>
           ({ height, institution: { id: idNamed(hospital), name: hospital } }) as ReturnType<PeerHandle['status']>,
         block: ref => {

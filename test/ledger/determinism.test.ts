@@ -77,6 +77,18 @@ const operations = (n: number, grant: RequestId, policy: RequestId): readonly Op
   recordRegister(`${n}`, { labels: ['HIV'] }),
   { type: 'record.withdraw', record: recordNamed(n % 2 ? 'twin' : `${n}`) },
   { type: 'record.adopt', record: recordNamed('a'), custodian: idNamed(n % 2 ? 'north' : 'south') },
+  { type: 'record.redeal', record: recordNamed('a'), recipient: digestNamed('recipient'), losses: [] },
+  {
+    type: 'record.reshare',
+    ...{
+      record: recordNamed('a'),
+      intent: NOTHING,
+      shareRoot: digestNamed(`${n}`),
+      shareCount: 4,
+      threshold: 2,
+      acks: [],
+    },
+  },
   userRegister(`user-${n}`, 'north'),
   { type: 'user.revoke', user: idNamed(`user-${n}`) },
   { type: 'user.rotate-key', user: idNamed('doctor'), publicKey: keyNamed(`doctor-${n % 3}`), scheme: 1 },

@@ -76,6 +76,7 @@ const parameters = {
   emergencyReviewMs: 259_200_000,
   epochBlocks: 1_000,
   replicas: 2,
+  rotationBlocks: 100,
 }
 
 /** As a person's file would say it. */
@@ -160,10 +161,26 @@ export const operations: { readonly [T in OperationType]: Sample<T> } = {
     shareCount: 4,
     threshold: 2,
     keyCommit: hash('key'),
+    dealtAt: 12,
     twinOf: null,
   },
   'record.withdraw': { type: 'record.withdraw', record: id32('record') },
   'record.adopt': { type: 'record.adopt', record: id32('record'), custodian: id32('institution') },
+  'record.redeal': {
+    type: 'record.redeal',
+    record: id32('record'),
+    recipient: hash('recipient'),
+    losses: [{ index: 3, signature: new Uint8Array(64).fill(9) }],
+  },
+  'record.reshare': {
+    type: 'record.reshare',
+    record: id32('record'),
+    intent: hash('intent'),
+    shareRoot: hash('new shares'),
+    shareCount: 4,
+    threshold: 2,
+    acks: [0, 2, 3].map(index => ({ index, signature: new Uint8Array(64).fill(index + 1) })),
+  },
   'policy.set': {
     type: 'policy.set',
     owner: id32('owner'),
