@@ -184,10 +184,7 @@ function addVerifyCommands(session: Session, credential: Command): void {
       )
     const read =
       home === undefined
-        ? {
-            ...(await readFileOf(file, (await readJsonFile(jwks as string)) as CaKeys, Date.now())),
-            status: 'not-asked',
-          }
+        ? { ...(await readFileOf(file, await keysIn(jwks as string), Date.now())), status: 'not-asked' }
         : await withApi(home, async api => {
             const { chainId } = await loadConfig(home, session.io.env)
             return requireRegistered(api, chainId, await readFileOf(file, await knownKeys(api), Date.now()))
@@ -251,6 +248,11 @@ async function knownKeys(api: Api): Promise<CaKeys> {
   const { cas } = (await api.call('GET', '/v1/cas')) as { cas: readonly { publicKey: PublicKey; revoked: boolean }[] }
   const { caKeys } = await import('../identity/credential.ts')
   return caKeys(cas.filter(({ revoked }) => !revoked).map(({ publicKey }) => publicKey))
+}
+
+async function keysIn(file: string): Promise<CaKeys> {
+  const { parseCaKeys } = await import('../identity/credential.ts')
+  return parseCaKeys(await readJsonFile(file), file)
 }
 
 async function readFileOf(file: string, keys: CaKeys, nowMs: number): Promise<Credential> {

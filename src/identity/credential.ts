@@ -45,6 +45,20 @@ export const caKeys = (publicKeys: readonly PublicKey[]): CaKeys => ({
   keys: publicKeys.map(key => ({ ...publicJwk(key, 1), kid: identifierOf(key), alg: ALGORITHM, use: 'sig' })),
 })
 
+/** What `caKeys` made, read back from a file. Throws EmrmError `jwks-invalid`. */
+export function parseCaKeys(json: unknown, file: string): CaKeys {
+  const keys = (json as { keys?: unknown } | null)?.keys
+  const isKey = (key: unknown): boolean => typeof key === 'object' && key !== null && 'kid' in key && isText(key.kid)
+  if (Array.isArray(keys) && keys.length > 0 && keys.every(isKey)) return { keys }
+  throw new EmrmError(
+    'jwks-invalid',
+    `${file} is no JWK Set of CAs; give what "emrm user credential issuers" printed`,
+    {
+      file,
+    },
+  )
+}
+
 export function publicJwk(publicKey: PublicKey, scheme: SignatureScheme): JWK {
   if (scheme === 1) return { kty: 'OKP', crv: 'Ed25519', x: base64url(fromHex(publicKey)) }
   const point = secp256k1.publicKeyConvert(fromHex(publicKey), false)
@@ -78,7 +92,7 @@ export async function signCredential(ca: SigningKey, terms: CredentialTerms): Pr
     .sign(secret)
 }
 
-/** Checks signature, form and end. Throws EmrmError `credential-invalid`, `credential-issuer-unknown`, `credential-expired`. */
+/** Checks signature, form and end. Throws EmrmError `credential-invalid`, `credential-issuer-unknown`, `credential-expired`, `jwks-invalid`. */
 export async function readCredential(jws: string, keys: CaKeys, nowMs: number): Promise<Credential> {
   if (jws.length > CREDENTIAL_BYTES_MAX) throw invalid('it is too long')
   try {
@@ -90,7 +104,11 @@ export async function readCredential(jws: string, keys: CaKeys, nowMs: number): 
     })
     return { ...claimsOf(payload, protectedHeader.kid), credential: credentialDigest(jws) }
   } catch (error) {
-    throw error instanceof errors.JOSEError ? told(error) : error
+    if (error instanceof errors.JOSEError) throw told(error)
+    // The platform's own word for a JWK that is no key.
+    if (error instanceof DOMException && error.name === 'DataError')
+      throw new EmrmError('jwks-invalid', 'the key of that CA cannot be used; print the JWK Set anew', {}, error)
+    throw error
   }
 }
 

@@ -120,7 +120,7 @@ type Read = {
 /** What the record says of itself; the resource is let go before the record is sealed. */
 async function read(options: IntakeOptions): Promise<Read> {
   const { labelRules, confidentiality } = options
-  const { kind, resource, tooLarge, source } = await peekKind(watched(options), options.kind)
+  const { kind, resource, tooLarge, head, source } = await peekKind(watched(options), options.kind)
   const given: Labels = { confidentiality, labels: [...new Set(options.labels)].sort() }
   const { rules, ...labels } =
     resource === null ? { ...given, rules: [] } : await deriveLabels(labelRules, resource, given)
@@ -135,7 +135,7 @@ async function read(options: IntakeOptions): Promise<Read> {
   const { id, version, digest } = labelRules
   const unread = resource !== null ? null : tooLarge ? 'too-large' : 'not-fhir'
   const labelling: Labelling = { given, rules, ruleSet: { id, version, digest }, unread }
-  return { kind, labels, labelling, findings: findingsOf(resource), source }
+  return { kind, labels, labelling, findings: findingsOf(resource, head, kind), source }
 }
 
 async function* watched({ source, onProgress, signal }: IntakeOptions): AsyncGenerator<Uint8Array> {

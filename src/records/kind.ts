@@ -17,6 +17,8 @@ export type Peeked = {
   /** The record as FHIR, whatever its kind is claimed to be; null when it is none, or JSON too long to be read (`tooLarge`). */
   readonly resource: FhirResource | null
   readonly tooLarge: boolean
+  /** Its first bytes, 64 KiB when there are so many. */
+  readonly head: Uint8Array
   /** All bytes of the record, the peeked ones first. */
   readonly source: AsyncIterable<Uint8Array>
 }
@@ -46,11 +48,13 @@ export async function peekKind(source: AsyncIterable<Uint8Array>, claimed: strin
     if (looksLikeJson(Buffer.concat(held).subarray(0, HEAD_BYTES))) await readTo(FHIR_BYTES_MAX)
     if (ended && size === 0)
       throw new EmrmError('record-empty', 'the record has no bytes; check the file that was named')
-    const { kind: found, resource } = recognise(Buffer.concat(held), ended)
+    const whole = Buffer.concat(held)
+    const { kind: found, resource } = recognise(whole, ended)
     if (claimed !== null && !agrees(claimed as KnownKind, found)) throw malformed(claimed)
     // Only JSON was read this far.
     const tooLarge = resource === null && !ended && size >= FHIR_BYTES_MAX && found === 'text'
-    return { kind: claimed ?? found, resource, tooLarge, source: again(held, iterator) }
+    const head = Uint8Array.from(whole.subarray(0, HEAD_BYTES))
+    return { kind: claimed ?? found, resource, tooLarge, head, source: again(held, iterator) }
   } catch (error) {
     await iterator.return?.()
     throw error

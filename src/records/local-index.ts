@@ -6,16 +6,18 @@ import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:cr
 import { EmrmError } from '../model/errors.ts'
 import { fromHex } from '../model/hash.ts'
 import type { Digest, RecordId } from '../model/ids.ts'
+import type { RecordKind } from '../model/operations.ts'
+import { dicomHead } from './dicom-head.ts'
 import type { FhirResource } from './kind.ts'
 import type { Labels } from './labels/derive.ts'
 import type { Vault } from './vault.ts'
 
 export type RecordFindings = {
-  /** FHIR resource type; null for other kinds. */
+  /** FHIR resource type, or the modality of a DICOM object; null for other kinds. */
   readonly type: string | null
   /** What the resource is, not what it mentions: of a Bundle, what its entries are. */
   readonly loinc: readonly string[]
-  /** As the resource says it: a FHIR date or dateTime. */
+  /** As the resource says it: a FHIR date or dateTime. Of a DICOM object, the study's. */
   readonly date: string | null
 }
 
@@ -54,8 +56,12 @@ const DATES = [
   ...['authoredOn', 'recordedDate', 'dateTime', 'date', 'created', 'dateWritten', 'issued', 'timestamp', 'recorded'],
 ] as const
 
-export function findingsOf(resource: FhirResource | null): RecordFindings {
-  if (resource === null) return { type: null, loinc: [], date: null }
+/** `head`: of a record that is no FHIR. */
+export function findingsOf(resource: FhirResource | null, head: Uint8Array, kind: RecordKind): RecordFindings {
+  if (resource === null) {
+    const { modality, studyDate } = kind === 'dicom' ? dicomHead(head) : { modality: null, studyDate: null }
+    return { type: modality, loinc: [], date: studyDate }
+  }
   const entries = resource.resourceType === 'Bundle' ? bundled(resource) : []
   const loinc = new Set<string>()
   let date = dateOf(resource)

@@ -6,7 +6,7 @@ import type { CallOptions } from '../../src/api/client.ts'
 import type { PeerHandle } from '../../src/api/peer-handle.ts'
 import { createSigningKey, type SigningKey } from '../../src/identity/keystore.ts'
 import type { EmrmError } from '../../src/model/errors.ts'
-import type { Identifier, RecordId, Timestamp } from '../../src/model/ids.ts'
+import type { Digest, Identifier, RecordId, Timestamp } from '../../src/model/ids.ts'
 import type { Operation, Outcome } from '../../src/model/operations.ts'
 import type { StoredBlock } from '../../src/ports.ts'
 import type { LocalEntry } from '../../src/records/local-index.ts'
@@ -157,6 +157,31 @@ test('what a hospital noted for itself is shown to those who keep the record, th
   ] as const)
     assert.equal(await found(query), count, JSON.stringify(query))
   assert.equal((await failure(found({ since: 'March' }))).code, 'date-invalid')
+})
+
+test('a user’s credentials are shown to the user and to its hospital; the status of one to whoever has seen it', async t => {
+  const clinic = makeClinic()
+  const { doctor } = clinic.keys
+  const digest = recordNamed('a').padEnd(64, '0')
+  clinic.world.do('ca-south', {
+    ...{ type: 'credential.issue', credential: digest as Digest, user: doctor.identifier, publicKey: doctor.publicKey },
+    ...{ roles: ['emergency'], attributes: [], validUntil: (clinic.world.nowMs + 10_000) as Timestamp },
+  })
+  const all = `/v1/users/${doctor.identifier}/credentials`
+  const [north, south] = [(await clinic.api(t, 'north')).api, (await clinic.api(t, 'south')).api]
+  const status = async (api: typeof north, options: CallOptions = {}): Promise<unknown> =>
+    ((await api.call('GET', `${all}/${digest}`, options)) as { status: string }).status
+  for (const options of [{}, as(doctor)])
+    assert.equal(((await south.call('GET', all, options)) as { credentials: object[] }).credentials.length, 1)
+  assert.equal((await failure(north.call('GET', all))).code, 'user-unknown')
+  assert.equal((await failure(south.call('GET', all, as(clinic.keys.patient)))).code, 'user-unknown')
+  assert.deepEqual([await status(north), await status(south, as(clinic.keys.stranger))], ['valid', 'valid'])
+  assert.equal((await failure(north.call('GET', `${all}/${'0'.repeat(64)}`))).code, 'credential-unknown')
+  clinic.world.wait(10_000)
+  clinic.world.do('north', recordRegister('later', { owner: clinic.keys.patient.identifier }))
+  assert.equal(await status(north), 'expired')
+  clinic.world.do('ca-south', { type: 'credential.revoke', user: doctor.identifier, credential: digest as Digest })
+  assert.equal(await status(north), 'revoked')
 })
 
 test('owner, guardian, delegate and custodian see the record and who can see it', async t => {

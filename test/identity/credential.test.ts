@@ -8,6 +8,7 @@ import {
   type CredentialTerms,
   caKeys,
   credentialDigest,
+  parseCaKeys,
   publicJwk,
   readCredential,
   signCredential,
@@ -92,6 +93,16 @@ test('what was put in is what is read, for both kinds of user keys', async () =>
   const ofAccount = { ...terms, user: account.identifier, publicKey: account.publicKey, scheme: 2 as const }
   const again = await readCredential(await signCredential(ca, ofAccount), keys, NOW)
   assert.deepEqual([again.publicKey, again.scheme], [account.publicKey, 2])
+})
+
+test('a file of CAs’ keys is what was printed, or refused with its name', async () => {
+  const read = parseCaKeys(JSON.parse(JSON.stringify(keys)), 'cas.jwks')
+  assert.equal(await codeOf(jws, read), 'valid')
+  for (const json of [null, [], {}, { keys: [] }, { keys: [{}] }, { keys: [null] }, { keys: 'x' }])
+    assert.throws(() => parseCaKeys(json, 'cas.jwks'), { code: 'jwks-invalid' }, JSON.stringify(json))
+  // A key that is none opens nothing.
+  const broken = parseCaKeys({ keys: [{ kid: ca.identifier, kty: 'OKP', crv: 'Ed25519' }] }, 'cas.jwks')
+  assert.equal(await codeOf(jws, broken), 'jwks-invalid')
 })
 
 test('two credentials of the same words have two digests: one can be revoked without the other', async () => {

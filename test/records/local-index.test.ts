@@ -2,10 +2,11 @@
 
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import type { FhirResource } from '../../src/records/kind.ts'
+import { dicomHead } from '../../src/records/dicom-head.ts'
+import { type FhirResource, kindOf } from '../../src/records/kind.ts'
 import { findingsOf, localIndexKey, readEntry, sealEntry } from '../../src/records/local-index.ts'
 import { operationToJson } from '../../src/wire/codec.ts'
 import { requestOf } from '../wire/samples.ts'
@@ -13,6 +14,7 @@ import { coded, fill, newRecordId } from './support.ts'
 import { makeWorld, never } from './world.ts'
 
 const loinc = (code: string): object => ({ coding: [{ system: 'http://loinc.org', code }] })
+const NONE = new Uint8Array(0)
 const resource = (fields: object): FhirResource => fields as FhirResource
 
 test('what a record is, its LOINC codes and its date are taken from the resource itself', () => {
@@ -55,18 +57,18 @@ test('what a record is, its LOINC codes and its date are taken from the resource
     ],
   ]
   for (const [made, type, codes, date] of rows)
-    assert.deepEqual(findingsOf(resource(made)), { type, loinc: codes, date })
-  assert.deepEqual(findingsOf(null), { type: null, loinc: [], date: null })
+    assert.deepEqual(findingsOf(resource(made), NONE, 'fhir'), { type, loinc: codes, date })
+  assert.deepEqual(findingsOf(null, NONE, 'text'), { type: null, loinc: [], date: null })
 })
 
 test('what is hostile in a resource leaves its findings short and well-formed', () => {
   const entry = Array.from({ length: 1000 }, (_, i) => ({
     resource: { code: loinc(`${i}-0`), resourceType: 'Observation' },
   }))
-  assert.equal(findingsOf(resource({ resourceType: 'Bundle', entry })).loinc.length, 16)
+  assert.equal(findingsOf(resource({ resourceType: 'Bundle', entry }), NONE, 'fhir').loinc.length, 16)
   const odd = { resourceType: 'Observation', code: [loinc('1-2')], effectiveDateTime: `2026-01-01T${'0'.repeat(100)}` }
-  assert.deepEqual(findingsOf(resource(odd)), { type: 'Observation', loinc: [], date: null })
-  assert.deepEqual(findingsOf(resource({ resourceType: 'Bundle', entry: 'none' })).loinc, [])
+  assert.deepEqual(findingsOf(resource(odd), NONE, 'fhir'), { type: 'Observation', loinc: [], date: null })
+  assert.deepEqual(findingsOf(resource({ resourceType: 'Bundle', entry: 'none' }), NONE, 'fhir').loinc, [])
 })
 
 const MARKS = ['DiagnosticReport', '24323-8', '1987-06-05', 'opioid-use-disorder']
@@ -154,11 +156,54 @@ test('findings of HL7’s own examples', {
   skip: existsSync(DATA) ? false : 'needs the test data beside the repository',
 }, async () => {
   const of = async (path: string): Promise<unknown[]> =>
-    Object.values(findingsOf(resource(JSON.parse(await readFile(join(DATA, path), 'utf8')) as object)))
+    Object.values(findingsOf(resource(JSON.parse(await readFile(join(DATA, path), 'utf8')) as object), NONE, 'fhir'))
   assert.deepEqual(await of('Condition/Condition-f202.json'), ['Condition', [], '2012-12-01'])
   assert.deepEqual(await of('DocumentReference/DocumentReference-example.json'), [
     'DocumentReference',
     ['34108-1'],
     '2004-12-23T08:00:00+11:00',
   ])
+})
+
+const DICOM = join(import.meta.dirname, '../../../shared/data/dicom')
+test('modality and study date of an image are those that another reader finds, or none', {
+  skip: existsSync(DICOM) ? false : 'needs the test data beside the repository',
+}, async () => {
+  let images = 0
+  const missed: string[] = []
+  for (const name of await readdir(join(DICOM, 'tags'))) {
+    const { file, parsed, elements } = JSON.parse(await readFile(join(DICOM, 'tags', name), 'utf8')) as {
+      file: string
+      parsed: boolean
+      elements: readonly (readonly [path: string, keyword: string, vr: string, value: string])[]
+    }
+    if (!file.startsWith('files/')) continue
+    const bytes = new Uint8Array(await readFile(join(DICOM, file)))
+    const { type, date } = findingsOf(null, bytes.subarray(0, 65_536), kindOf(bytes, true))
+    const value = (tag: string): string => elements.find(([path]) => path === tag)?.[3] ?? ''
+    if (type !== null) assert.equal(type, value('00080060'), file)
+    if (date !== null) assert.equal(date.replaceAll('-', ''), value('00080020'), file)
+    const explicit = value('meta.00020010') !== '1.2.840.10008.1.2.2' && kindOf(bytes, true) === 'dicom'
+    if (parsed && explicit && value('00080060') !== '' && type === null) missed.push(file)
+    if (type !== null) images += 1
+  }
+  assert.ok(images > 30, `${images} images`)
+  // Its data set is not written in the syntax that it names.
+  assert.deepEqual(missed, ['files/SC_rgb_jpeg.dcm'])
+})
+
+test('a hostile head of an image gives no findings and no error', () => {
+  const head = Buffer.alloc(200)
+  head.write('DICM', 128)
+  const none = { modality: null, studyDate: null }
+  for (let length = 0; length <= 200; length += 7) assert.deepEqual(dicomHead(head.subarray(0, length)), none)
+  const element = (vr: string, length: number): Buffer => {
+    const bytes = Buffer.from([0x08, 0, 0x60, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    bytes.write(vr, 4, 'latin1')
+    bytes.writeUInt32LE(length, 8)
+    return Buffer.concat([head.subarray(0, 132), bytes, Buffer.from('CT')])
+  }
+  assert.deepEqual(dicomHead(element('UN', 2)), { ...none, modality: 'CT' })
+  assert.deepEqual(dicomHead(element('UN', 3)), none)
+  assert.deepEqual(dicomHead(element('SQ', 0xffff_ffff)), none)
 })
