@@ -6,7 +6,7 @@
 // What no path can tell: whether members of a committee that is long out of office have lost their keys since. A quorum of stolen old keys
 // can sign another history from their time on; whoever doubts compares the anchor with a block that they know.
 
-import { committeeFrom, committeeName } from './ledger/committee.ts'
+import { committeeFromEntry, committeeName } from './ledger/committee.ts'
 import type { CommitteeEntry } from './ledger/entries.ts'
 import { verifyStateProof } from './ledger/proofs.ts'
 import { Store } from './ledger/store.ts'
@@ -103,7 +103,7 @@ function committeeAfter(step: unknown, chainId: Digest, office: Office): Office 
   const proof = { siblings, leaf: { keyHash: sha256(Buffer.from(key)), valueHash: sha256(value) } }
   if (!verifyStateProof({ root: fromHex(signed.stateRoot), key, value, proof })) return 'committee-not-proved'
   // Proved: these are the very bytes that the ledger wrote.
-  return { committee: committeeFrom(step['committee'] as CommitteeEntry), from }
+  return { committee: committeeFromEntry(step['committee'] as CommitteeEntry), from }
 }
 
 /** The header that a quorum of this committee signed in its time, or what is wrong with it. */

@@ -1,8 +1,7 @@
 // Who validates (P-30, P-31): the best-rated institutions, by score, ties by id. The committee changes only when an epoch ends, never in the
-// middle of a height, and only to one that IMPBFT can run with; otherwise the old one stays.
-//
-// It is chosen one block before the epoch ends. So the header of the epoch's last block, which the old committee signs, stands on a state
-// that names the new one, and the proof of that is noted in the state: whoever trusts one committee can follow to the next (report.ts).
+// middle of a height, and only to one that IMPBFT can run with; otherwise the old one stays. It is chosen one block before its epoch begins:
+// the old committee signs the header of the epoch's last block, whose state digest then covers who comes after it; the proof of that is
+// noted in the state, for reports of later epochs (committee-path.ts).
 
 import { type Committee, committeeHashOf, makeCommittee, VALIDATORS_MAX } from '../model/committee.ts'
 import { EmrmError } from '../model/errors.ts'
@@ -11,6 +10,7 @@ import type { CommitteeEntry, Institution } from './entries.ts'
 import type { Store } from './store.ts'
 
 const EPOCH = 'now'
+export const committeeName = (from: number): string => String(from).padStart(16, '0')
 
 /** Registered institutions, best first. */
 export const ranking = (store: Store): readonly Institution[] =>
@@ -40,7 +40,7 @@ export class Committees {
   begin(committee: Committee, epochBlocks: number): void {
     this.#store.epochs.put(EPOCH, { start: 1, end: epochBlocks })
     this.#add(1, committee)
-    if (epochBlocks === 1) this.#choose(2)
+    this.endBlock(0)
   }
 
   /** Before the operations of block `height`, whose header carries the digest of the present state. */
@@ -51,28 +51,23 @@ export class Committees {
     this.#store.successions.put(name, { from: height + 1, siblings: Buffer.concat(siblings) })
   }
 
-  /** After the operations of block `height`: when it is its epoch's last, the next epoch begins; when it is the last but one, its committee is chosen. */
+  /** After the operations of block `height`: when only one block of its epoch is left, the committee of the next is chosen. */
   endBlock(height: number): void {
-    let epoch = this.#store.epochs.get(EPOCH)
-    if (epoch === undefined) return
-    if (height === epoch.end) {
-      epoch = { start: height + 1, end: height + this.#store.now().parameters.epochBlocks }
-      this.#store.epochs.put(EPOCH, epoch)
-    }
-    if (height === epoch.end - 1) this.#choose(epoch.end + 1)
-  }
-
-  #choose(from: number): void {
-    const { validatorCount, f, p } = this.#store.now()
+    const epoch = this.#store.epochs.get(EPOCH)
+    if (epoch === undefined || height !== epoch.end - 1) return
+    const { parameters, validatorCount, f, p } = this.#store.now()
+    this.#store.epochs.put(EPOCH, { start: epoch.end + 1, end: epoch.end + parameters.epochBlocks })
     const next = chosen(ranking(this.#store), validatorCount, f, p)
     const present = this.#known.at(-1)?.committee
     if (next === null || next.hash === present?.hash || same(next, present)) return
-    this.#add(from, next)
+    this.#add(epoch.end + 1, next)
   }
 
   /** Reads everything from the state again, after a restore. */
   reload(): void {
-    this.#known = this.#store.committees.under().map(entry => ({ from: entry.from, committee: committeeFrom(entry) }))
+    this.#known = this.#store.committees
+      .under()
+      .map(entry => ({ from: entry.from, committee: committeeFromEntry(entry) }))
   }
 
   #add(from: number, committee: Committee): void {
@@ -117,14 +112,11 @@ const same = (a: Committee, b: Committee | undefined): boolean =>
   a.validators.length === b.validators.length &&
   a.validators.every((validator, i) => validator.publicKey === b.validators[i]?.publicKey)
 
-/** null before the first block. */
+/** Of a height; null before the first. */
 export const committeeEntryAt = (store: Store, height: number): CommitteeEntry | null =>
   store.committees.under().findLast(({ from }) => from <= height) ?? null
 
-/** Its name in the state. */
-export const committeeName = (from: number): string => String(from).padStart(16, '0')
-
-export const committeeFrom = (entry: CommitteeEntry): Committee =>
+export const committeeFromEntry = (entry: CommitteeEntry): Committee =>
   makeCommittee(
     entry.validators.map((validator, i) => ({ ...validator, index: i as ValidatorIndex })),
     entry.f,

@@ -149,7 +149,7 @@ test('the committee follows the ranking at an epoch’s end, never inside it', (
   world.agree(rate('west', 2000))
   assert.deepEqual(names(world, world.ledger.head().height + 1), [...HOSPITALS])
   assert.deepEqual(names(world, 10), [...HOSPITALS])
-  assert.equal(world.ledger.committeeAt(asHeight(11)), null, 'not known before the epoch ends')
+  assert.equal(world.ledger.committeeAt(asHeight(11)), null, 'not known before the epoch’s last block')
   while (world.ledger.head().height < 10) world.executeAll([])
   assert.deepEqual(names(world, 11), ['west', 'north', 'fifth', 'south'])
   assert.deepEqual(names(world, 10), [...HOSPITALS], 'old blocks are judged by their own committee')
