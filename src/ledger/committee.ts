@@ -117,7 +117,7 @@ const same = (a: Committee, b: Committee | undefined): boolean =>
   a.validators.length === b.validators.length &&
   a.validators.every((validator, i) => validator.publicKey === b.validators[i]?.publicKey)
 
-/** null before the first block. */
+/** Of a height; null before the first. */
 export const committeeEntryAt = (store: Store, height: number): CommitteeEntry | null =>
   store.committees.under().findLast(({ from }) => from <= height) ?? null
 

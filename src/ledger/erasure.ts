@@ -88,6 +88,7 @@ function end(context: Context, id: RecordId, { owner, askedBy, asked }: Erasure)
   if (record === undefined) return
   store.records.put(id, { ...record, withdrawn: true, twin: null })
   store.adoptions.delete(id)
+  store.redeals.delete(id)
   const owing = owingOf(context, record)
   store.erasures.put(id, { record: id, owner, askedBy, asked, erased: height, owing, complete: null })
 }
@@ -97,7 +98,8 @@ function end(context: Context, id: RecordId, { owner, askedBy, asked }: Erasure)
  * replica holders, and whoever was ever granted to share. Removed ones too: what they have is still there, and they are shown as missing.
  */
 function owingOf({ store, committee }: Context, record: RecordEntry): readonly Identifier[] {
-  const dealt = committeeEntryAt(store, record.height)?.validators.slice(0, record.shareCount) ?? []
+  // Dealt first, and dealt last: what was in between was destroyed when the next deal came to count.
+  const dealt = [record.height, record.dealtAt].flatMap(height => committeeEntryAt(store, height)?.validators ?? [])
   const candidates = store.institutions.under().filter(({ id, removed }) => !removed && id !== record.custodian)
   return sortedSet([
     ...[...dealt, ...committee.validators].map(({ publicKey }) => identifierOfKey(publicKey)),

@@ -4,8 +4,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { type Decision, decide, type Question } from '../../src/access/decide.ts'
+import { DEFAULT_RELATIONS } from '../../src/access/defaults.ts'
 import type { Delegation } from '../../src/access/delegation.ts'
 import type { Policy } from '../../src/access/policy.ts'
+import { compileRelations } from '../../src/access/relations.ts'
 import type { RoleCredential } from '../../src/access/session.ts'
 import { at, doctor, id, policy, question, record, recordId } from './questions.ts'
 
@@ -125,7 +127,13 @@ table('2 the owner or a delegate', [
   ['nobody’s delegate', { delegation: null, ...alone }, 'purpose-required'],
 ])
 
+/** The relations with one of them empty. */
+const without = (relation: keyof typeof DEFAULT_RELATIONS): Partial<Question> => ({
+  relations: compileRelations({ ...DEFAULT_RELATIONS, [relation]: [] }),
+})
+
 table('3 purpose', [
+  ['one that is known', { purpose: 'TREAT' }, 'grant'],
   ['none', { purpose: '' }, 'purpose-required'],
   ['unknown', { purpose: 'CURIOSITY' }, 'purpose-required'],
   ['the root of the tree', { purpose: 'PurposeOfUse' }, 'purpose-required'],
@@ -138,12 +146,14 @@ table('4 (role, AP) in Rpu', [
   ['one beside it', { purpose: 'HRESCH' }, 'role-purpose'],
   ['one above it', { purpose: 'HOPERAT' }, 'role-purpose'],
   ['BTG below TREAT, not named for the role', { purpose: 'BTG' }, 'role-purpose'],
+  ['nothing in Rpu', without('rolePurposes'), 'role-purpose'],
   ['a role without a row', { user: doctor({ roles: ['visitor'] }), role: 'visitor' }, 'role-purpose'],
 ])
 
 table('5 (role, right) in Rpe', [
   ['a right of the role', { right: 'share' }, 'grant'],
   ['one that it lacks', { role: 'emergency', right: 'share' }, 'role-permission'],
+  ['nothing in Rpe', without('rolePermissions'), 'role-permission'],
 ])
 
 const researcher = {
@@ -153,6 +163,7 @@ const researcher = {
 table('6 (AP, right) in PR', [
   ['a right of the purpose', { ...researcher, purpose: 'CAREMGT', right: 'read' }, 'grant'],
   ['one that it lacks', { ...researcher, purpose: 'CAREMGT', right: 'share' }, 'purpose-permission'],
+  ['nothing in PR', without('purposePermissions'), 'purpose-permission'],
 ])
 
 const emergency = { role: 'emergency', purpose: 'BTG' } as const

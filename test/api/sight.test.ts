@@ -2,10 +2,12 @@
 
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { HEADERS, querySignedBytes } from '../../src/api/auth.ts'
 import type { CallOptions } from '../../src/api/client.ts'
 import type { PeerHandle } from '../../src/api/peer-handle.ts'
 import { createSigningKey, type SigningKey } from '../../src/identity/keystore.ts'
 import type { EmrmError } from '../../src/model/errors.ts'
+import { toHex } from '../../src/model/hash.ts'
 import type { Digest, Identifier, RecordId, Timestamp } from '../../src/model/ids.ts'
 import type { Operation, Outcome } from '../../src/model/operations.ts'
 import type { StoredBlock } from '../../src/ports.ts'
@@ -182,6 +184,40 @@ test('a user’s credentials are shown to the user and to its hospital; the stat
   assert.equal(await status(north), 'expired')
   clinic.world.do('ca-south', { type: 'credential.revoke', user: doctor.identifier, credential: digest as Digest })
   assert.equal(await status(north), 'revoked')
+})
+
+test('status, headers and body of "not allowed" are those of "does not exist", to the byte', async t => {
+  const clinic = makeClinic()
+  const { address, token } = await clinic.api(t, 'south')
+  const { stranger, doctor, patient } = clinic.keys
+  const nobody = createSigningKey()
+  /** Ids are those that were asked for; everything else has to be the same. */
+  const answer = async (path: string, id: string, signer: SigningKey | null): Promise<string> => {
+    const timeMs = Date.now()
+    const signed = (key: SigningKey): Record<string, string> => ({
+      ...{ [HEADERS.key]: key.publicKey, [HEADERS.user]: key.identifier, [HEADERS.time]: String(timeMs) },
+      [HEADERS.signature]: toHex(key.sign(querySignedBytes({ chainId: CHAIN_ID, method: 'GET', path, timeMs }))),
+    })
+    const headers = { authorization: `Bearer ${token}`, ...(signer === null ? {} : signed(signer)) }
+    const response = await fetch(new URL(path, address), { headers })
+    const seen = [...response.headers].filter(([name]) => name !== 'date')
+    return JSON.stringify([response.status, seen, (await response.text()).replaceAll(id, 'ID')])
+  }
+  const doors: [name: string, path: (id: string) => string, there: string, not: string][] = [
+    ['record', id => `/v1/records/${id}`, X_RAY, recordNamed('nothing')],
+    ['explain', id => `/v1/records/${id}/explain`, X_RAY, recordNamed('nothing')],
+    ['records', id => `/v1/records?owner=${id}`, patient.identifier, idNamed('nothing')],
+    ['policies', id => `/v1/policies?owner=${id}`, patient.identifier, idNamed('nothing')],
+    ['user', id => `/v1/users/${id}`, patient.identifier, idNamed('nothing')],
+    ['audit', id => `/v1/audit?record=${id}`, X_RAY, recordNamed('nothing')],
+  ]
+  for (const signer of [null, stranger, doctor, nobody])
+    for (const [name, path, there, not] of doors)
+      assert.equal(await answer(path(there), there, signer), await answer(path(not), not, signer), name)
+  assert.notEqual(
+    await answer(`/v1/records/${X_RAY}`, X_RAY, patient),
+    await answer(`/v1/records/${X_RAY}`, X_RAY, null),
+  )
 })
 
 test('owner, guardian, delegate and custodian see the record and who can see it', async t => {

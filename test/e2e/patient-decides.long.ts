@@ -18,12 +18,12 @@ import type { Outcome } from '../../src/model/operations.ts'
 import { openStream } from '../../src/records/envelope.ts'
 import { decodeDeal, decodeShareBox } from '../../src/records/frames.ts'
 import { combineShares, type OpenedShare, openShareBox, type ShareBox } from '../../src/records/shares.ts'
-import { addRecord, observation, person } from './people.ts'
+import { addRecord, observation, type Person, person } from './people.ts'
 import { agreed, eventually, PASSWORD, type Swarm, type SwarmPeer, startSwarm, statusOf } from './swarm.ts'
 
 const STALENESS_MS = 8_000
 
-type Name = 'patient' | 'doctor' | 'clerk' | 'emergency' | 'delegate'
+type Name = 'patient' | 'doctor' | 'clerk' | 'emergency' | 'delegate' | 'guardian' | 'colleague'
 type Answer = { readonly outcome: Outcome; readonly height: number }
 
 let swarm: Swarm
@@ -31,6 +31,7 @@ let chainId: Digest
 let record: RecordId
 const apis: Api[] = []
 const keys = new Map<Name, SigningKey>()
+const people = new Map<Name, Person>()
 const content = observation(`the patient decides ${randomBytes(8).toString('hex')}`)
 const at = (i: number): SwarmPeer => swarm.peers[i] as SwarmPeer
 const key = (name: Name): SigningKey => keys.get(name) as SigningKey
@@ -41,16 +42,17 @@ before(async () => {
   chainId = ((await apis[0]!.call('GET', '/v1/genesis')) as { chainId: Digest }).chainId
   const roles: Record<Name, string> = {
     ...{ patient: 'patient', doctor: 'attending', clerk: 'clerk', emergency: 'emergency', delegate: 'patient' },
+    ...{ guardian: 'patient', colleague: 'attending' },
   }
-  const people = await Promise.all(
+  await Promise.all(
     Object.entries(roles).map(async ([name, role], i) => {
-      const made = await person(swarm, at(i % 4), name, [role])
+      const group = name === 'colleague' ? ['--group', 'cardiology'] : []
+      const made = await person(swarm, at(i % 4), name, [role], group)
+      people.set(name as Name, made)
       keys.set(name as Name, await loadSigningKey(made.key, PASSWORD))
-      return made
     }),
   )
-  const patient = people[0]!
-  record = (await addRecord(swarm, at(0), patient, content)) as RecordId
+  record = (await addRecord(swarm, at(0), people.get('patient')!, content)) as RecordId
 })
 after(async () => {
   for (const peer of swarm?.peers ?? []) peer.process()?.kill('SIGCONT')
@@ -176,6 +178,41 @@ test('a delegate reads while the delegation runs, and not a millisecond longer',
     seen.add(answer.outcome.type)
   }
   assert.deepEqual([...seen], ['granted', 'denied'])
+})
+
+test('a guardian decides in the patient’s place, a delegate does not; a permit for a group is one for its members', async () => {
+  const day = { from: asTimestamp(0), to: asTimestamp(Date.now() + 3_600_000) }
+  const owner = key('patient').identifier
+  const appoint = (name: Name, kind: 'guardian' | 'delegate', by: Name = 'patient'): Promise<Answer> => {
+    const delegation = { owner, delegate: key(name).identifier, kind, scope: { type: 'all' } } as const
+    return submit(2, agentOf(by).setDelegate({ ...delegation, ...day }))
+  }
+  const permitGroup = (by: Name, effect: 'permit' | 'deny'): Promise<Answer> => {
+    const what = { purposes: ['TREAT'], rights: ['read'], anonymous: false, labelCeiling: 'R', effect } as const
+    const grantee = { type: 'group', group: 'cardiology' } as const
+    return submit(1, agentOf(by).setPolicy({ owner, scope: { type: 'record', record }, grantee, ...what, ...day }))
+  }
+  assert.equal(reasonOf(await ask(0, 'colleague', 'attending', 'TREAT')), 'no-policy')
+  assert.equal(reasonOf(await permitGroup('guardian', 'permit')), 'not-authorized', 'not appointed yet')
+  assert.equal(reasonOf(await appoint('guardian', 'guardian')), 'done')
+  assert.equal(reasonOf(await appoint('delegate', 'delegate')), 'done')
+  assert.equal(reasonOf(await permitGroup('delegate', 'permit')), 'not-authorized')
+  assert.equal(
+    reasonOf(await appoint('delegate', 'guardian', 'guardian')),
+    'not-authorized',
+    'no guardian makes another',
+  )
+  assert.equal(reasonOf(await permitGroup('guardian', 'permit')), 'done')
+  for (let i = 0; i < 4; i++) {
+    assert.equal(reasonOf(await ask(i, 'colleague', 'attending', 'TREAT')), 'granted')
+    assert.equal(reasonOf(await ask(i, 'doctor', 'attending', 'TREAT')), 'no-policy', 'who is not of the group')
+  }
+  // A deny beats the permit beside it, whoever set which.
+  await permit()
+  assert.equal(reasonOf(await ask(3, 'colleague', 'attending', 'TREAT')), 'granted')
+  assert.equal(reasonOf(await permitGroup('guardian', 'deny')), 'done')
+  assert.equal(reasonOf(await ask(3, 'colleague', 'attending', 'TREAT')), 'patient-denied')
+  assert.equal(reasonOf(await ask(3, 'doctor', 'attending', 'TREAT')), 'granted')
 })
 
 test('the whole disks of f hospitals, with their passwords, do not open a record; those of f + 1 do', async () => {
