@@ -262,26 +262,31 @@ test('a true certificate under another header, or of another height, proves noth
 })
 
 test('while the state is replaced nothing of the old heights is heard, and what waited and was executed waits no more', async () => {
-  await grown(2 * EVERY - 1)
+  cluster = await new Cluster({ parameters: { snapshotBlocks: EVERY, blockRequestsMax: 1 }, absent: [3] }).start()
+  await cluster.commit(2 * EVERY - 2)
   const executed = cluster.anyRequest()
   await cluster.submit(0, executed)
-  await cluster.commit(1)
+  await cluster.commit(2)
   await cluster.agreed(2 * EVERY + 1)
   const clock = cluster.timeline.clock(() => 0)
   const late = await cluster.startPeer(3)
   const { install } = late.storage
+  const heights: number[] = []
   late.storage.install = async anchor => {
     late.mempool.add(executed, executed.timestamp)
+    heights.push(late.ledger.head().height)
+    // Others answer its STATUS with the next block of its old head meanwhile.
+    await new Promise<void>(resolve => clock.after(5_000, resolve))
+    heights.push(late.ledger.head().height)
     await install.call(late.storage, anchor)
     // One that died now would open this.
     const opened = await openChain(late.storage, cluster, silentLog)
     assert.deepEqual([opened.ledger.head().id, opened.headCertificate], [anchor.at.id, anchor.at.certificate])
-    // Others answer its STATUS with block 1, 2, … meanwhile.
-    await new Promise<void>(resolve => clock.after(5_000, resolve))
   }
   await cluster.agreed(2 * EVERY + 1)
   assert.equal(began(late), 2 * EVERY)
-  assert.equal(await late.storage.blockAt(asHeight(1)), null)
+  assert.equal(late.fatal, null)
+  assert.equal(heights[0], heights[1])
   assert.equal(late.mempool.size, 0)
 })
 
