@@ -96,7 +96,7 @@ try {
     `the three others: without it ${print(without)}; while it catches up ${print(during)}; afterwards ${print(after)}`,
   )
   say(
-    `while it catches up they do ${((during.perSecond / without.perSecond) * 100).toFixed(0)} % of what they did without it`,
+    `while it catches up they do ${((during.perSecond / without.perSecond) * 100).toFixed(0)} % of what they did without it, and use ${during.cpu.toFixed(1)} CPU-s in all, serving included`,
   )
   const end = await agreed(swarm.peers, target, 120_000)
   say(`head ${end.head} at height ${end.height}, equal on all four peers`)
