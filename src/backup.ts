@@ -8,12 +8,13 @@ import { chmod, copyFile, mkdir, readdir, rm, stat, writeFile } from 'node:fs/pr
 import { dirname, join, relative } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 
-import { homePaths, isDatabase, loadConfig, type PeerConfig, type Settings } from './config.ts'
+import { homePaths, loadConfig, type PeerConfig, type Settings } from './config.ts'
 import { buildDirectory, printJson } from './home-setup.ts'
 import { EmrmError } from './model/errors.ts'
 import { isHexadecimal } from './model/ids.ts'
 import { verifyOffline } from './offline.ts'
 import { readJsonFile, readList, readObject, readText, readWhole, refuse } from './shape.ts'
+import { isElsewhere } from './vault-place.ts'
 
 const MANIFEST = 'manifest.json'
 const FILES_MAX = 10_000_000
@@ -94,12 +95,11 @@ async function requireSound(
 /** Data and vault may lie outside the home; in a backup they have their places inside. */
 async function sourcesOf(config: PeerConfig): Promise<readonly { readonly from: string; readonly path: string }[]> {
   const { home } = config.paths
+  const folders = config.vault.type === 'folder' ? [config.dataDir, config.vault.path] : [config.dataDir]
   const inside = (directory: string): boolean => !relative(home, directory).startsWith('..')
   const own = (await filesUnder(home)).filter(path => {
     const from = join(home, path)
-    const elsewhere = [config.dataDir, config.vaultDir].some(
-      dir => inside(dir) && !relative(dir, from).startsWith('..'),
-    )
+    const elsewhere = folders.some(dir => inside(dir) && !relative(dir, from).startsWith('..'))
     return !LEFT_OUT.has(path) && !elsewhere
   })
   const under = async (directory: string, place: string): Promise<{ from: string; path: string }[]> =>
@@ -107,7 +107,7 @@ async function sourcesOf(config: PeerConfig): Promise<readonly { readonly from: 
   return [
     ...own.map(path => ({ from: join(home, path), path })),
     ...(await under(config.dataDir, 'data')),
-    ...(await under(config.vaultDir, 'vault')),
+    ...(config.vault.type === 'folder' ? await under(config.vault.path, 'vault') : []),
   ]
 }
 
@@ -135,11 +135,11 @@ async function copyHashed(from: string, to: string, path: string): Promise<Entry
   return { path, size: (await stat(to)).size, sha256: hash.digest('hex') }
 }
 
-/** Where data and vault lay before is the old machine's matter; a database has its own address, and its own backup. */
+/** Where data and vault lay before is the old machine's matter; a database or a bucket has its own address, and its own backup. */
 async function rewriteSettings(file: string): Promise<void> {
   const { data: _, vault, ...settings } = (await readJsonFile(file)) as Settings
   await rm(file)
-  await writeFile(file, printJson(isDatabase(vault) ? { ...settings, vault } : settings))
+  await writeFile(file, printJson(vault !== undefined && isElsewhere(vault) ? { ...settings, vault } : settings))
 }
 
 function parseManifest(json: unknown): Manifest {

@@ -11,6 +11,7 @@ import type { Genesis } from './model/genesis.ts'
 import type { Digest } from './model/ids.ts'
 import { type SealKey, sealKeyFromSeed } from './records/seal.ts'
 import {
+  readByteCount,
   readFlag,
   readJsonFile,
   readList,
@@ -21,9 +22,12 @@ import {
   readWhole,
   refuse,
 } from './shape.ts'
+import { readVaultPlace, type VaultPlace } from './vault-place.ts'
 import { chainIdOf, parseGenesis } from './wire/codec.ts'
 
 export const BASE_PORT = 9700
+/** A bucket with its endpoint is longer than a path. */
+const VAULT_LENGTH_MAX = 1024
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
@@ -40,11 +44,15 @@ export type Settings = {
   readonly logLevel?: LogLevel
   /** Also find peers of the private network by multicast DNS on this network segment. */
   readonly mdns?: boolean
-  /** Directories, relative to the home unless absolute; the vault may also be a database, postgres://host/name. */
+  /** Directories, relative to the home unless absolute; the vault may also be a database or a bucket (vault-place.ts). */
   readonly data?: string
   readonly vault?: string
+  /** Limit of what the vault holds; a text such as "500 GB" or a number of bytes. None when absent. */
+  readonly vaultQuotaBytes?: number
   /** This hospital's own rules (enforcer), stricter than the contract; none when absent. */
   readonly rules?: string
+  /** Which codes make a record sensitive (records/labels/rules.ts); the rules of this release when absent. */
+  readonly labels?: string
 }
 
 export type HomePaths = {
@@ -74,10 +82,11 @@ export type PeerConfig = {
   readonly logLevel: LogLevel
   readonly mdns: boolean
   readonly dataDir: string
-  readonly vaultDir: string
-  /** Of a database; then the folder is not used. */
-  readonly vaultUrl: string | null
+  readonly vault: VaultPlace
+  /** Null without a limit. */
+  readonly vaultQuotaBytes: number | null
   readonly rulesFile: string | null
+  readonly labelsFile: string | null
 }
 
 export type PeerKeys = {
@@ -125,8 +134,9 @@ export async function loadConfig(
     logLevel: readLogLevel(env['EMRM_LOG_LEVEL']) ?? settings.logLevel ?? 'info',
     mdns: settings.mdns ?? false,
     dataDir: inHome(settings.data ?? 'data'),
-    vaultDir: inHome(isDatabase(settings.vault) ? 'vault' : (settings.vault ?? 'vault')),
-    vaultUrl: isDatabase(settings.vault) ? settings.vault : null,
+    vault: readVaultPlace(settings.vault ?? 'vault', paths.home, `${paths.config}.vault`),
+    vaultQuotaBytes: settings.vaultQuotaBytes ?? null,
+    labelsFile: settings.labels === undefined ? null : inHome(settings.labels),
     rulesFile: settings.rules === undefined ? null : inHome(settings.rules),
   }
 }
@@ -173,7 +183,8 @@ async function loadSettings(paths: HomePaths): Promise<Settings> {
 
 /** Throws EmrmError `config-invalid`; an unknown key is named, never ignored. */
 export function parseSettings(json: unknown, file: string): Settings {
-  const keys = ['name', 'basePort', 'listen?', 'announce?', 'api?', 'logLevel?', 'mdns?', 'data?', 'vault?', 'rules?']
+  const places = ['data?', 'vault?', 'vaultQuotaBytes?', 'rules?', 'labels?']
+  const keys = ['name', 'basePort', 'listen?', 'announce?', 'api?', 'logLevel?', 'mdns?', ...places]
   const object = readObject(json, file, keys)
   const given = <T>(key: string, read: (value: unknown, where: string) => T): T | undefined =>
     object[key] === undefined ? undefined : read(object[key], `${file}.${key}`)
@@ -189,20 +200,16 @@ export function parseSettings(json: unknown, file: string): Settings {
     mdns: given('mdns', readFlag),
     data: given('data', readText),
     vault: given('vault', readVault),
+    vaultQuotaBytes: given('vaultQuotaBytes', readByteCount),
     rules: given('rules', readText),
+    labels: given('labels', readText),
   })
 }
 
-export const isDatabase = (vault: string | undefined): vault is string => /^postgres(ql)?:\/\//.test(vault ?? '')
-
+/** Refused here already, so that a command that only reads settings says it too. */
 function readVault(value: unknown, where: string): string {
-  const vault = readText(value, where)
-  if (!isDatabase(vault)) return vault
-  const url = URL.canParse(vault) ? new URL(vault) : null
-  if (url === null || url.pathname.length < 2)
-    throw refuse(where, 'must name a database, as in postgres://host:5432/emrm')
-  if (url.username !== '' || url.password !== '' || url.searchParams.has('password'))
-    throw refuse(where, 'must hold no user and no password; set PGUSER and PGPASSWORD for the peer instead')
+  const vault = readText(value, where, VAULT_LENGTH_MAX)
+  readVaultPlace(vault, '.', where)
   return vault
 }
 

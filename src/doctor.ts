@@ -1,5 +1,5 @@
 // `emrm doctor`: what an operator would look at first, looked at for them: settings, secrets, ports, disk, clock, neighbours, progress.
-// It changes nothing. Not here: the whole chain and vault again (emrm verify).
+// It changes nothing but a value that it writes into the vault and removes. Not here: the whole chain and vault again (emrm verify).
 
 import { readdir, stat, statfs } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
@@ -11,8 +11,16 @@ import { homePaths, loadConfig, type PeerConfig } from './config.ts'
 import { EmrmError } from './model/errors.ts'
 import { makeQuorum } from './model/quorum.ts'
 import type { CareReport } from './records/caretaker.ts'
+import type { RedealReport } from './records/redeal.ts'
+import type { VaultExamination } from './records/vault-check.ts'
+import type { VaultPlace } from './vault-place.ts'
+import { usageText } from './vault-text.ts'
 
 const FREE_BYTES_MIN = 1024 ** 3
+/** Of its limit; above this the operator should act. */
+const QUOTA_WARNED = 0.95
+/** A large vault in a database or a bucket is counted for minutes. */
+const EXAMINE_TIMEOUT_MS = 10 * 60_000
 const CONNECT_TIMEOUT_MS = 2_000
 const PROBLEMS_NAMED = 5
 const CLOCK_AHEAD_MAX_MS = 60_000
@@ -37,7 +45,10 @@ export async function examine(
     good('settings', `network ${config.genesis.network}, ${config.peers.length} peers listed`),
     await checkSecrets(config),
     await checkDisk(config),
-    ...(status === null ? await checkPorts(config) : [...checkRunning(config, status), checkVault(status.vault)]),
+    ...(status === null
+      ? await checkPorts(config)
+      : [...checkRunning(config, status), checkCare(status.care), checkShares(status.care.redeal)]),
+    await checkVault(config, status !== null),
     ...(await checkNeighbours(config)),
   ]
 }
@@ -46,14 +57,15 @@ const good = (check: string, detail: string): Check => ({ check, ok: true, detai
 const bad = (check: string, detail: string): Check => ({ check, ok: false, detail })
 
 type Headed = { readonly header: { readonly timestamp: number } }
-type Running = PeerStatus & { readonly headTime?: number; readonly vault: CareReport }
+type Care = CareReport & { readonly redeal: RedealReport }
+type Running = PeerStatus & { readonly headTime?: number; readonly care: Care }
 
 async function statusOf(home: string): Promise<Running | null> {
   try {
     const api = await connectApi(homePaths(home))
     try {
-      const vault = (await api.call('GET', '/v1/vault')) as CareReport
-      const status = { ...((await api.call('GET', '/v1/status')) as PeerStatus), vault }
+      const care = (await api.call('GET', '/v1/vault')) as Care
+      const status = { ...((await api.call('GET', '/v1/status')) as PeerStatus), care }
       if (status.height === 0) return status
       // Right after it began with a snapshot a peer has no block yet.
       const block = await api.call('GET', `/v1/blocks/${status.height}`).catch(() => null)
@@ -120,15 +132,70 @@ function checkRunning(config: PeerConfig, status: PeerStatus & { readonly headTi
   ]
 }
 
-function checkVault({ finishedAt, records, mended, leftCount, left }: CareReport): Check {
-  if (finishedAt === null) return good('vault', 'not looked through since the start; "emrm scrub" does it now')
+function checkCare({ finishedAt, records, mended, leftCount, left }: CareReport): Check {
+  if (finishedAt === null) return good('scrub', 'not looked through since the start; "emrm scrub" does it now')
   const round = `${records} records looked at ${new Date(finishedAt).toISOString()}, ${mended} problem(s) mended`
-  if (leftCount === 0) return good('vault', round)
+  if (leftCount === 0) return good('scrub', round)
   const named = left.slice(0, PROBLEMS_NAMED).map(({ type, record }) => `${type} ${record}`)
   return bad(
-    'vault',
+    'scrub',
     `${round}, ${leftCount} left: ${named.join(', ')}; the next round tries again, "emrm verify" names all`,
   )
+}
+
+function checkShares({ due, dealt, lastFailure }: RedealReport): Check {
+  const done = dealt === 0 ? '' : `, ${dealt} dealt anew since the start`
+  if (due === 0) return good('key shares', `all lie with the present committee${done}`)
+  const waiting = `${due} record(s) whose key lies with a former committee or has lost a share${done}`
+  return lastFailure === null
+    ? good('key shares', `${waiting}; they are being dealt anew`)
+    : bad('key shares', `${waiting}; the last try ended with ${lastFailure}, the peer tries again by itself`)
+}
+
+async function checkVault(config: PeerConfig, isRunning: boolean): Promise<Check> {
+  const where = placeText(config.vault)
+  try {
+    const found = isRunning ? await examineThroughPeer(config) : await examineStopped(config)
+    const { records, sampled, damaged, usedBytes, quotaBytes, freeBytes } = found
+    const detail = `${where}: written and read back; ${usageText(found)}; ${sampled} of ${records} records looked into`
+    if (damaged.length > 0)
+      return bad('vault', `${detail}, damaged: ${damaged.join(', ')}; "emrm scrub" fetches them from other holders`)
+    if (quotaBytes !== null && usedBytes > quotaBytes * QUOTA_WARNED)
+      return bad('vault', `${detail}; raise vaultQuotaBytes in config.json and start again, or make room`)
+    if (freeBytes !== null && freeBytes < FREE_BYTES_MIN)
+      return bad('vault', `${detail}; records that do not fit are refused, make room`)
+    return good('vault', detail)
+  } catch (error) {
+    if (!(error instanceof EmrmError)) throw error
+    return bad('vault', `${where}: ${error.code}: ${error.message}`)
+  }
+}
+
+async function examineThroughPeer(config: PeerConfig): Promise<VaultExamination> {
+  const api = await connectApi(config.paths)
+  try {
+    const timeoutMs = EXAMINE_TIMEOUT_MS
+    return (await api.call('GET', '/v1/vault/check', { timeoutMs })) as VaultExamination
+  } finally {
+    api.close()
+  }
+}
+
+/** Loaded only here: the store and the vault are nothing that a look at settings needs. */
+async function examineStopped(config: PeerConfig): Promise<VaultExamination> {
+  const { examineVaultOffline } = await import('./offline.ts')
+  return examineVaultOffline(config)
+}
+
+function placeText(place: VaultPlace): string {
+  switch (place.type) {
+    case 'folder':
+      return place.path
+    case 'database':
+      return place.url
+    case 'bucket':
+      return `bucket ${place.bucket}/${place.prefix}${place.endpoint === null ? '' : ` at ${place.endpoint}`}`
+  }
 }
 
 async function checkNeighbours(config: PeerConfig): Promise<readonly Check[]> {

@@ -25,6 +25,8 @@ import type { Operation, RequestResult } from './model/operations.ts'
 import { openChain } from './open-chain.ts'
 import type { Log, Storage, StoredBlock } from './ports.ts'
 import { openRecordDesk } from './record-desk.ts'
+import { examineVault } from './records/vault-check.ts'
+import { type LimitedVault, limitVault } from './records/vault-limit.ts'
 import { baseHeight, beforeSnapshot, standOnBase } from './snapshot/base.ts'
 import { verifyHome } from './verify-home.ts'
 import { VERSION } from './version.ts'
@@ -138,8 +140,9 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       return submit(makeRequest({ network: chainId, operation, timestamp, scheme: 1, publicKey, sign }).bytes)
     }
 
-    const { vault, close: closeVault } = await openVault(config)
+    const { vault: unlimited, close: closeVault } = await openVault(config.vault)
     closing.push(closeVault)
+    const vault = limitVault(unlimited, config.vaultQuotaBytes)
     const desk = await openRecordDesk({
       config,
       keys,
@@ -167,7 +170,15 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       views,
       committeeAt: height => ledger.committeeAt(height),
       status: () =>
-        statusOf({ config, driver, ledger, mempool, network, institution: identifierOf(keys.institution.publicKey) }),
+        statusOf({
+          config,
+          driver,
+          ledger,
+          mempool,
+          network,
+          vault,
+          institution: identifierOf(keys.institution.publicKey),
+        }),
       connections: () => network.connections(),
       beginning: async () => {
         const first = makeLedger(chain)
@@ -179,6 +190,7 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       submit,
       submitAsInstitution,
       addRecord: (source, options) => desk.addRecord(source, options),
+      localEntry: record => desk.localEntry(record),
       release: (grant, recipientKey) => desk.release(grant, recipientKey),
       leaves: (record, grant) => desk.leaves(record, grant),
       ciphertext: (record, grant, fromPiece) => desk.ciphertext(record, grant, fromPiece),
@@ -188,6 +200,8 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       },
       scrub: signal => desk.scrub(signal),
       careReport: () => desk.careReport(),
+      examineVault: () => examineVault(vault),
+      requireRoom: bytes => vault.requireRoom(bytes),
       stop: closeAll,
     }
     return { peer, log, failed }
@@ -234,9 +248,10 @@ function statusOf(parts: {
   readonly ledger: Parameters<typeof openRecordDesk>[0]['ledger']
   readonly mempool: Mempool
   readonly network: Parameters<typeof openRecordDesk>[0]['network']
+  readonly vault: Pick<LimitedVault, 'lastUsage'>
   readonly institution: PeerStatus['institution']['id']
 }): PeerStatus {
-  const { config, driver, ledger, mempool, network } = parts
+  const { config, driver, ledger, mempool, network, vault } = parts
   const head = ledger.head()
   const { view, primary, role } = driver.view()
   const leader = ledger.committeeAt(asHeight(head.height + 1))?.validators[primary]
@@ -251,6 +266,7 @@ function statusOf(parts: {
     role,
     peers: network.connections(),
     mempool: { requests: mempool.size, bytes: mempool.bytes },
+    vault: vault.lastUsage(),
     stateDigest: ledger.stateRoot(),
     version: VERSION,
   }

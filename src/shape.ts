@@ -53,6 +53,22 @@ export function readWhole(value: unknown, where: string, min: number, max: numbe
   return value
 }
 
+const UNITS: Readonly<Record<string, number>> = {
+  ...{ B: 1, kB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12, PB: 1e15 },
+  ...{ KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40, PiB: 2 ** 50 },
+}
+
+/** A number of bytes, or a text such as "500 GB" or "1.5 TiB". */
+export function readByteCount(value: unknown, where: string): number {
+  const [, digits, unit = 'B'] =
+    /^(\d+(?:\.\d+)?)\s*([A-Za-z]+)?$/.exec(typeof value === 'string' ? value.trim() : '') ?? []
+  const factor = Object.hasOwn(UNITS, unit) ? (UNITS[unit] as number) : Number.NaN
+  const bytes = typeof value === 'number' ? value : Math.floor(Number(digits) * factor)
+  if (!Number.isSafeInteger(bytes) || bytes < 0)
+    throw refuse(where, `must be a number of bytes, or a text such as "500 GB" (${Object.keys(UNITS).join(', ')})`)
+  return bytes
+}
+
 export function readFlag(value: unknown, where: string): boolean {
   if (typeof value !== 'boolean') throw refuse(where, 'must be true or false')
   return value

@@ -157,6 +157,8 @@ function reasonOf(fault: RecordProblem): string {
       return `share-corrupt: ${fault.item}`
     case 'missing':
       return 'ciphertext-missing: this hospital should hold a copy'
+    case 'erased':
+      return 'record-erased: something of an erased record is still here'
     case 'share-missing':
       return 'share-missing: this validator has lost its share of the key'
     default:

@@ -26,7 +26,8 @@ const WALLS: Readonly<Record<string, Wall>> = {
   ledger: { rooms: ['model', 'access', 'ports.ts'], packages: ['@ipld/dag-cbor'] },
   enforcer: { rooms: ['model', 'access'], packages: [] },
   records: {
-    rooms: ['model', 'ports.ts'],
+    // The tables of HL7's labels: the rules that derive some must know what the contract takes.
+    rooms: ['model', 'ports.ts', 'access/sets.ts'],
     packages: ['age-encryption', 'hpke', 'shamir-secret-sharing', 'node:crypto', 'node:stream', '@ipld/dag-cbor'],
   },
   identity: { rooms: ['model', 'access'], packages: ['*'] },
@@ -42,6 +43,7 @@ const WALLS: Readonly<Record<string, Wall>> = {
       'wire/codec.ts',
       // The thread in which signatures are checked.
       'wire/signature.ts',
+      'vault-place.ts',
       // The thread in which a twin is made.
       'records/twin.ts',
       'records/deidentify/dicom.ts',
@@ -154,6 +156,18 @@ test('only peer.ts and the setup of a network know the adapters', () => {
     .map(source => source.path)
     .filter(path => !['peer.ts', 'network-setup.ts', 'offline.ts'].includes(path))
   assert.deepEqual(knowing, [])
+})
+
+test('the clients of databases and buckets are loaded only by a peer that has such a vault', () => {
+  const clients = ['postgres-vault.ts', 's3-vault.ts', 's3-objects.ts']
+  const broken: string[] = []
+  for (const { path, code } of sources)
+    for (const [, target = ''] of code.matchAll(/\bfrom\s+'([^'\n]+)'/g)) {
+      const isClient =
+        target === 'pg' || target.startsWith('@aws-sdk/') || clients.some(name => target.endsWith(`/${name}`))
+      if (isClient && !clients.includes(path.split('/').at(-1) as string)) broken.push(`${path} always loads ${target}`)
+    }
+  assert.deepEqual(broken, [])
 })
 
 test('the core has no clock, no die, no locale and no waiting', () => {

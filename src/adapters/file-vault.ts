@@ -2,14 +2,17 @@
 // one small file for each item. `index` is written last, by rename, and is what makes a ciphertext exist: a crash leaves nothing that
 // looks complete. Everything read is checked (records/vault-rules). Not here: what the bytes mean.
 
-import { type FileHandle, mkdir, open, rename, rm, rmdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { type FileHandle, mkdir, open, rename, rm, rmdir, stat, statfs } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { EmrmError } from '../model/errors.ts'
 import { type Digest, isHexadecimal, type RecordId } from '../model/ids.ts'
 import { cipherRootOf, isPiece, PIECE_BYTES, pieceCorrupt, pieceLength } from '../records/pieces.ts'
-import { ITEM_BYTES_MAX, type ItemName, isItemName, type Vault, type VaultEntry } from '../records/vault.ts'
+import { isItemName, type Vault, type VaultEntry } from '../records/vault.ts'
 import {
+  checkedItem,
+  checkedItemBytes,
   checkedPieces,
+  checkedRecord,
   notedPieces,
   recordExists,
   recordNotHeld,
@@ -24,21 +27,20 @@ import {
   namesIn,
   onDisk,
   readIfThere,
+  shred,
+  syncFolder,
   temporaryName,
   writeAt,
   writeAtomically,
   writeThrough,
 } from './durable-file.ts'
-import { decodeIndex, digested, encodeIndex, undigested } from './vault-index.ts'
-
-/** Indexes kept in memory, so that serving a piece does not read and hash the list again: 1 MiB at most for each record of 32 GiB. */
-const ENTRIES_CACHED_MAX = 64
+import { decodeIndex, digested, encodeIndex, IndexCache, undigested } from './vault-index.ts'
 
 /** Removes what a crash left half-written. Throws EmrmError `vault-unusable`. */
 export async function openFileVault(root: string): Promise<Vault> {
   try {
     await mkdir(root, { recursive: true, mode: 0o700 })
-    await removeLeftovers(root)
+    await removeLeftovers(root, () => false)
   } catch (cause) {
     throw new EmrmError(
       'vault-unusable',
@@ -47,9 +49,21 @@ export async function openFileVault(root: string): Promise<Vault> {
       cause,
     )
   }
-  const cache = new Map<RecordId, VaultEntry>()
+  const cache = new IndexCache<VaultEntry>()
   const writing = new Set<RecordId>()
-  const folderOf = (record: RecordId): string => join(root, checkedName(record).slice(0, 2), record)
+  /** Records in whose folder something is being written, and how often. */
+  const touched = new Map<RecordId, number>()
+  async function touching<T>(record: RecordId, work: () => Promise<T>): Promise<T> {
+    touched.set(record, (touched.get(record) ?? 0) + 1)
+    try {
+      return await work()
+    } finally {
+      const left = (touched.get(record) ?? 1) - 1
+      if (left === 0) touched.delete(record)
+      else touched.set(record, left)
+    }
+  }
+  const folderOf = (record: RecordId): string => join(root, checkedRecord(record).slice(0, 2), record)
 
   async function store(
     record: RecordId,
@@ -69,7 +83,7 @@ export async function openFileVault(root: string): Promise<Vault> {
       if (expected !== null && entry.cipherRoot !== expected) throw pieceCorrupt(record, 0)
       await onDisk(() => rename(temporary, join(folder, 'cipher')))
       await writeAtomically(folder, 'index', encodeIndex(entry))
-      remember(cache, entry)
+      cache.set(record, entry)
       return entry
     } catch (error) {
       await rm(temporary, { force: true })
@@ -85,13 +99,14 @@ export async function openFileVault(root: string): Promise<Vault> {
     const bytes = await readIfThere(join(folderOf(record), 'index'))
     if (bytes === null) return null
     const entry = decodeIndex(record, bytes)
-    remember(cache, entry)
+    cache.set(record, entry)
     return entry
   }
 
   const vault: Vault = {
-    put: (record, source) => store(record, source, null),
-    putKnown: (claim, leaves, pieces) => store(claim.record, checkedPieces(claim, leaves, pieces), claim.cipherRoot),
+    put: (record, source) => touching(record, () => store(record, source, null)),
+    putKnown: (claim, leaves, pieces) =>
+      touching(claim.record, () => store(claim.record, checkedPieces(claim, leaves, pieces), claim.cipherRoot)),
     entry: readEntry,
     piece: async (record, index) => {
       const entry = await readEntry(record)
@@ -112,14 +127,17 @@ export async function openFileVault(root: string): Promise<Vault> {
       const folder = folderOf(record)
       await onDisk(async () => {
         await rm(join(folder, 'index'), { force: true })
-        await rm(join(folder, 'cipher'), { force: true })
+        await shred(join(folder, 'cipher'))
       })
     },
     putItem: async (record, item, bytes) => {
-      if (bytes.length > ITEM_BYTES_MAX) throw new RangeError(`an item of a vault has at most ${ITEM_BYTES_MAX} bytes`)
       const folder = folderOf(record)
-      await makeFolder(root, folder)
-      await writeAtomically(folder, checkedItem(item), digested(bytes))
+      const name = checkedItem(item)
+      const stored = digested(checkedItemBytes(bytes))
+      await touching(record, async () => {
+        await makeFolder(root, folder)
+        await writeAtomically(folder, name, stored)
+      })
     },
     item: async (record, item) => {
       const stored = await readIfThere(join(folderOf(record), checkedItem(item)))
@@ -130,7 +148,7 @@ export async function openFileVault(root: string): Promise<Vault> {
     },
     removeItem: async (record, item) => {
       const path = join(folderOf(record), checkedItem(item))
-      await onDisk(() => rm(path, { force: true }))
+      await onDisk(() => shred(path))
     },
     items: async record => (await namesIn(folderOf(record))).filter(isItemName).sort(),
     list: async () => {
@@ -146,39 +164,34 @@ export async function openFileVault(root: string): Promise<Vault> {
       // The index first: from here on the ciphertext does not exist, whatever happens to the rest.
       await onDisk(async () => {
         await rm(join(folder, 'index'), { force: true })
+        for (const name of await namesIn(folder)) await shred(join(folder, name))
         await rm(folder, { recursive: true, force: true })
+        if (await exists(join(folder, '..'))) await syncFolder(join(folder, '..'))
       })
     },
     verify: (record, pace) => {
       cache.delete(record)
       return verifyRecord(vault, record, pace)
     },
+    sweep: () => removeLeftovers(root, record => touched.has(record)),
+    usedBytes: async () => {
+      let bytes = 0
+      for await (const folder of foldersIn(root))
+        for (const name of await namesIn(folder)) bytes += await sizeOf(join(folder, name))
+      return bytes
+    },
+    freeBytes: async () => {
+      const { bavail, bsize } = await statfs(root)
+      return bavail * bsize
+    },
   }
   return vault
-}
-
-/** Record ids become paths: what is not 32 hexadecimal digits never reaches the disk. */
-function checkedName(record: RecordId): RecordId {
-  if (!isHexadecimal(record, 32)) throw new RangeError('not a record id')
-  return record
-}
-
-function checkedItem(item: ItemName): ItemName {
-  if (!isItemName(item)) throw new RangeError('not the name of an item')
-  return item
 }
 
 const holdsAnything = async (folder: string): Promise<boolean> =>
   (await namesIn(folder)).some(name => name === 'index' || isItemName(name))
 
-function remember(cache: Map<RecordId, VaultEntry>, entry: VaultEntry): void {
-  cache.delete(entry.record)
-  cache.set(entry.record, entry)
-  const oldest = cache.size > ENTRIES_CACHED_MAX ? cache.keys().next().value : undefined
-  if (oldest !== undefined) cache.delete(oldest)
-}
-
-/** A piece that is cut short comes back short, and is then refused as damaged. */
+/** A piece that is cut short comes back short, and is then refused as damaged; so is one that the disk can no longer read. */
 async function readPiece(path: string, entry: VaultEntry, index: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(pieceLength(entry.cipherSize, index))
   let handle: FileHandle
@@ -196,18 +209,34 @@ async function readPiece(path: string, entry: VaultEntry, index: number): Promis
       read += bytesRead
     }
     return bytes.subarray(0, read)
+  } catch (cause) {
+    if (codeOf(cause) === 'EIO') throw pieceCorrupt(entry.record, index)
+    throw cause
   } finally {
     await handle.close()
   }
 }
 
-async function removeLeftovers(root: string): Promise<void> {
+async function* foldersIn(root: string): AsyncGenerator<string> {
   for (const group of await namesIn(root))
-    for (const record of await namesIn(join(root, group))) {
-      const folder = join(root, group, record)
-      const names = await namesIn(folder)
-      for (const name of names) if (isTemporary(name)) await rm(join(folder, name), { force: true })
-      if (names.includes('cipher') && !names.includes('index')) await rm(join(folder, 'cipher'), { force: true })
-      await rmdir(folder).catch(() => undefined)
-    }
+    for (const record of await namesIn(join(root, group))) yield join(root, group, record)
+}
+
+/** Nought when it went in between. */
+const sizeOf = (path: string): Promise<number> =>
+  stat(path).then(
+    ({ size }) => size,
+    () => 0,
+  )
+
+async function removeLeftovers(root: string, isInUse: (record: RecordId) => boolean): Promise<void> {
+  for await (const folder of foldersIn(root)) {
+    // Looked at again before each step: what began in between is left alone.
+    const isFree = (): boolean => !isInUse(basename(folder) as RecordId)
+    const names = await namesIn(folder)
+    for (const name of names) if (isTemporary(name) && isFree()) await shred(join(folder, name))
+    const isCut = names.includes('cipher') && !(await exists(join(folder, 'index')))
+    if (isCut && isFree()) await shred(join(folder, 'cipher'))
+    if (isFree()) await rmdir(folder).catch(() => undefined)
+  }
 }

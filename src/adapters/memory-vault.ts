@@ -61,10 +61,19 @@ export function makeMemoryVault(): Vault {
     items: async record => [...(items.get(record)?.keys() ?? [])].sort(),
     list: async () => [...new Set([...ciphers.keys(), ...items.keys()])].sort(),
     remove: async record => {
+      for (const bytes of [...(ciphers.get(record)?.pieces ?? []), ...(items.get(record)?.values() ?? [])])
+        bytes.fill(0)
       ciphers.delete(record)
       items.delete(record)
     },
     verify: (record, pace) => verifyRecord(vault, record, pace),
+    sweep: async () => undefined,
+    usedBytes: async () => {
+      const held = [...ciphers.values()].map(({ entry }) => entry.cipherSize)
+      const small = [...items.values()].flatMap(each => [...each.values()]).map(bytes => bytes.length)
+      return [...held, ...small].reduce((sum, size) => sum + size, 0)
+    },
+    freeBytes: async () => null,
   }
   return vault
 }

@@ -1,15 +1,24 @@
-// Which kind of vault a hospital has: a folder, or a PostgreSQL database. Not here: either of them.
+// Which kind of vault a hospital has: a folder, a PostgreSQL database, or a bucket. Not here: any of them.
 
 import type { Vault } from '../records/vault.ts'
+import type { VaultPlace } from '../vault-place.ts'
 import { openFileVault } from './file-vault.ts'
-
-export type VaultPlace = { readonly vaultDir: string; readonly vaultUrl: string | null }
 
 /** Throws EmrmError `vault-unusable`. */
 export async function openVault(place: VaultPlace): Promise<{ readonly vault: Vault; close(): Promise<void> }> {
-  if (place.vaultUrl === null) return { vault: await openFileVault(place.vaultDir), close: async () => undefined }
-  // Loaded here: most hospitals have files, and their peers start without the driver.
-  const { openPostgresVault } = await import('./postgres-vault.ts')
-  const vault = await openPostgresVault(place.vaultUrl)
-  return { vault, close: () => vault.close() }
+  // The clients are loaded here: most hospitals have files, and their peers start without them.
+  switch (place.type) {
+    case 'folder':
+      return { vault: await openFileVault(place.path), close: async () => undefined }
+    case 'database': {
+      const { openPostgresVault } = await import('./postgres-vault.ts')
+      const vault = await openPostgresVault(place.url)
+      return { vault, close: () => vault.close() }
+    }
+    case 'bucket': {
+      const { openS3Vault } = await import('./s3-vault.ts')
+      const vault = await openS3Vault(place)
+      return { vault, close: () => vault.close() }
+    }
+  }
 }

@@ -6,23 +6,27 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { EmrmError } from '../model/errors.ts'
-import { type Digest, isHexadecimal, type RecordId } from '../model/ids.ts'
+import type { Digest, RecordId } from '../model/ids.ts'
 import { cipherRootOf, isPiece, pieceCorrupt } from '../records/pieces.ts'
-import { ITEM_BYTES_MAX, type ItemName, isItemName, type Vault, type VaultEntry } from '../records/vault.ts'
+import { isItemName, type Vault, type VaultEntry } from '../records/vault.ts'
 import {
+  checkedItem,
+  checkedItemBytes,
   checkedPieces,
+  checkedRecord,
   notedPieces,
   recordExists,
   recordNotHeld,
   shareCorrupt,
+  vaultFull,
   verifyRecord,
 } from '../records/vault-rules.ts'
-import { decodeIndex, digested, encodeIndex, undigested } from './vault-index.ts'
+import { decodeIndex, digested, encodeIndex, IndexCache, undigested } from './vault-index.ts'
 
 const CONNECTIONS_MAX = 8
 const CONNECT_TIMEOUT_MS = 10_000
-const ENTRIES_CACHED_MAX = 64
 const DUPLICATE_KEY = '23505'
+const DISK_FULL = '53100'
 /** External: pieces are random bytes and would be compressed in vain. */
 const TABLES = `
   create table if not exists emrm_cipher (record text primary key, upload text not null, index bytea not null);
@@ -42,7 +46,7 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
   })
   // An idle connection that breaks is replaced by the next query; without a listener it would end the process.
   pool.on('error', () => undefined)
-  const cache = new Map<RecordId, { readonly entry: VaultEntry; readonly upload: string }>()
+  const cache = new IndexCache<{ readonly entry: VaultEntry; readonly upload: string }>()
 
   async function ask<Row extends pg.QueryResultRow>(
     text: string,
@@ -53,6 +57,7 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
       return (await pool.query<Row>({ text, values: [...values] })).rows
     } catch (cause) {
       const reason = (cause as { code?: string }).code ?? 'unknown'
+      if (reason === DISK_FULL) throw vaultFull({ cause: reason }, cause)
       throw new EmrmError(
         code,
         `the vault's database refuses (${reason}); check that PostgreSQL runs, PGUSER, PGPASSWORD and free space`,
@@ -64,9 +69,19 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
   const change = (text: string, ...values: readonly unknown[]): Promise<readonly pg.QueryResultRow[]> =>
     ask(text, values, 'vault-write-failed')
 
+  const uploading = new Set<string>()
+  async function sweep(): Promise<void> {
+    const ended = 'upload not in (select upload from emrm_cipher)'
+    const rows = await ask<{ upload: string }>(`select distinct upload from emrm_piece where ${ended}`, [])
+    // Asked for first and compared then: an upload is in the set before its first piece is in the table. One that was completed in between
+    // has its row by now.
+    const dead = rows.map(({ upload }) => upload).filter(upload => !uploading.has(upload))
+    if (dead.length > 0) await change(`delete from emrm_piece where upload = any($1) and ${ended}`, dead)
+  }
+
   try {
     await pool.query(TABLES)
-    await change('delete from emrm_piece where upload not in (select upload from emrm_cipher)')
+    await sweep()
   } catch (cause) {
     await pool.end()
     if (cause instanceof EmrmError) throw cause
@@ -84,9 +99,10 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
     source: AsyncIterable<Uint8Array>,
     expected: Digest | null,
   ): Promise<VaultEntry> {
-    checkedName(record)
+    checkedRecord(record)
     if ((await held(record)) !== null) throw recordExists(record)
     const upload = randomBytes(16).toString('hex')
+    uploading.add(upload)
     try {
       const note = { leaves: [] as Uint8Array[], size: 0 }
       let piece = 0
@@ -95,12 +111,14 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
       const entry = { record, cipherRoot: cipherRootOf(note.leaves), cipherSize: note.size, leaves: note.leaves }
       if (expected !== null && entry.cipherRoot !== expected) throw pieceCorrupt(record, 0)
       await change('insert into emrm_cipher values ($1, $2, $3)', record, upload, encodeIndex(entry))
-      remember(record, { entry, upload })
+      cache.set(record, { entry, upload })
       return entry
     } catch (error) {
       await ask('delete from emrm_piece where upload = $1', [upload]).catch(() => undefined)
       if (error instanceof EmrmError && error.facts['cause'] === DUPLICATE_KEY) throw recordExists(record)
       throw error
+    } finally {
+      uploading.delete(upload)
     }
   }
 
@@ -113,15 +131,8 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
     )
     if (row === undefined) return null
     const found = { entry: decodeIndex(record, row.index), upload: row.upload }
-    remember(record, found)
-    return found
-  }
-
-  function remember(record: RecordId, found: { readonly entry: VaultEntry; readonly upload: string }): void {
-    cache.delete(record)
     cache.set(record, found)
-    const oldest = cache.size > ENTRIES_CACHED_MAX ? cache.keys().next().value : undefined
-    if (oldest !== undefined) cache.delete(oldest)
+    return found
   }
 
   const removeCipher = async (record: RecordId): Promise<void> => {
@@ -159,10 +170,9 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
     },
     removeCipher,
     putItem: async (record, item, bytes) => {
-      if (bytes.length > ITEM_BYTES_MAX) throw new RangeError(`an item of a vault has at most ${ITEM_BYTES_MAX} bytes`)
       await change(
         'insert into emrm_item values ($1, $2, $3) on conflict (record, name) do update set bytes = excluded.bytes',
-        ...[checkedName(record), checkedItem(item), digested(bytes)],
+        ...[checkedRecord(record), checkedItem(item), digested(checkedItemBytes(bytes))],
       )
     },
     item: async (record, item) => {
@@ -200,17 +210,18 @@ export async function openPostgresVault(url: string): Promise<PostgresVault> {
       cache.delete(record)
       return verifyRecord(vault, record, pace)
     },
+    sweep,
+    usedBytes: async () => {
+      // Lengths stand beside the bytes, which are not read for this.
+      const [row] = await ask<{ bytes: string }>(
+        `select coalesce((select sum(octet_length(bytes)) from emrm_piece), 0) + coalesce((select sum(octet_length(bytes)) from emrm_item), 0)
+           + coalesce((select sum(octet_length(index)) from emrm_cipher), 0) as bytes`,
+        [],
+      )
+      return Number(row?.bytes ?? 0)
+    },
+    freeBytes: async () => null,
     close: () => pool.end(),
   }
   return vault
-}
-
-function checkedName(record: RecordId): RecordId {
-  if (!isHexadecimal(record, 32)) throw new RangeError('not a record id')
-  return record
-}
-
-function checkedItem(item: ItemName): ItemName {
-  if (!isItemName(item)) throw new RangeError('not the name of an item')
-  return item
 }

@@ -35,3 +35,26 @@ export function decodeIndex(record: RecordId, stored: Buffer): VaultEntry {
   if (leaves === null) throw pieceCorrupt(record, 0)
   return { record, cipherRoot, cipherSize, leaves }
 }
+
+/** Indexes kept in memory, so that serving a piece does not read and hash the list again: 1 MiB at most for each record of 32 GiB. */
+const ENTRIES_CACHED_MAX = 64
+
+/** The most recently used ones. */
+export class IndexCache<T> {
+  readonly #found = new Map<RecordId, T>()
+
+  get(record: RecordId): T | undefined {
+    return this.#found.get(record)
+  }
+
+  set(record: RecordId, found: T): void {
+    this.#found.delete(record)
+    this.#found.set(record, found)
+    const oldest = this.#found.size > ENTRIES_CACHED_MAX ? this.#found.keys().next().value : undefined
+    if (oldest !== undefined) this.#found.delete(oldest)
+  }
+
+  delete(record: RecordId): void {
+    this.#found.delete(record)
+  }
+}

@@ -20,6 +20,7 @@ const STATUS: Readonly<Record<string, number>> = {
   'request-timeout': 504,
   'internal-error': 500,
   'store-write-failed': 500,
+  'vault-full': 507,
 }
 
 export function statusOf(code: string): number {

@@ -36,6 +36,9 @@ export function addChainRoutes(app: FastifyInstance, context: ApiContext): void 
 
   app.get('/v1/vault', async () => peer.careReport())
 
+  // Takes as long as counting a large vault takes.
+  app.get('/v1/vault/check', async () => peer.examineVault())
+
   // A line for each record with which something was wrong, then the report.
   app.post('/v1/vault/scrub', async (_request, reply) => {
     const lines = openLines(context, reply)

@@ -3,6 +3,7 @@
 import type { Command } from 'commander'
 
 import { type Line, type Query, toError } from '../api/client.ts'
+import { erasureLine } from './erasure.ts'
 import { homeCommand, withApi, withOptionalKey } from './home.ts'
 import { addVerifyReportCommand, reportCommand } from './report.ts'
 import { EXIT, endProgress, handle, progress, type Session } from './session.ts'
@@ -51,8 +52,11 @@ export function addAuditCommands(session: Session, program: Command): void {
         else entries.push(line)
       }
       return {
-        document: { entries, height: end['height'] },
-        lines: entries.length === 0 ? ['nothing that this caller may see'] : entries.map(entryLine),
+        document: { entries, height: end['height'], erasures: end['erasures'] },
+        lines:
+          entries.length === 0
+            ? ['nothing that this caller may see']
+            : [...entries.map(entryLine), ...((end['erasures'] ?? []) as readonly Line[]).map(erasureLine)],
       }
     })
   })

@@ -45,7 +45,7 @@ export function addOperationsCommands(session: Session, program: Command): void 
   const doctor = homeCommand(
     program,
     'doctor',
-    'look at settings, secrets, ports, disk, clock and neighbours',
+    'look at settings, secrets, ports, disk, vault, clock and neighbours',
     'emrm doctor --home ./net/hospital-1',
   )
   handle<{ readonly home: string }>(session, doctor, async ({ home }) => {

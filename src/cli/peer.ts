@@ -6,6 +6,7 @@ import { type Line, toError } from '../api/client.ts'
 import { loadConfig } from '../config.ts'
 import { EmrmError } from '../model/errors.ts'
 import type { Care, CareReport } from '../records/caretaker.ts'
+import { usageText } from '../vault-text.ts'
 import type { VerifyProgress, VerifyReport } from '../verify-home.ts'
 import { type HomeOption, homeCommand, withApi } from './home.ts'
 import { type Answer, EXIT, endProgress, handle, progress, type Session, table } from './session.ts'
@@ -21,7 +22,12 @@ export function addPeerCommands(session: Session, program: Command): void {
     withApi(home, async api => {
       const document = (await api.call('GET', '/v1/status')) as Record<string, unknown>
       const peers = document['peers'] as readonly unknown[]
-      const lines = table({ ...document, primary: nameOf(document['primary']), peers: `${peers.length} connected` })
+      const lines = table({
+        ...document,
+        primary: nameOf(document['primary']),
+        peers: `${peers.length} connected`,
+        vault: usageText(document['vault'] as Parameters<typeof usageText>[0]),
+      })
       return { document, lines }
     }),
   )

@@ -1,6 +1,9 @@
 // Who validates (P-30, P-31): the best-rated institutions, by score, ties by id. The committee changes only when an epoch ends, never in the
-// middle of a height, and only to one that IMPBFT can run with; otherwise the old one stays. It is chosen one block before its epoch begins:
-// the old committee signs the header of the epoch's last block, whose state digest then covers who comes after it (handover.ts).
+// middle of a height, and only to one that IMPBFT can run with; otherwise the old one stays.
+//
+// It is chosen one block before its epoch begins. So the header of the epoch's last block, which the old committee signs, stands on a state
+// that names the new one, and the proof of that is noted in the state: whoever trusts one committee can follow to the next, in a report
+// (committee-path.ts) and as a peer without blocks (handover.ts).
 
 import { type Committee, committeeHashOf, makeCommittee, VALIDATORS_MAX } from '../model/committee.ts'
 import { EmrmError } from '../model/errors.ts'
@@ -42,6 +45,14 @@ export class Committees {
     this.endBlock(0)
   }
 
+  /** Before the operations of block `height`, whose header carries the digest of the present state. */
+  beginBlock(height: number): void {
+    const name = committeeName(height + 1)
+    if (!this.#store.committees.has(name)) return
+    const { siblings } = this.#store.state.prove(this.#store.committees.keyOf(name))
+    this.#store.successions.put(name, { from: height + 1, siblings: Buffer.concat(siblings) })
+  }
+
   /** The last height whose committee is known. */
   end(): Height {
     return asHeight(this.#store.epochs.get(EPOCH)?.end ?? 0)
@@ -61,9 +72,7 @@ export class Committees {
 
   /** Reads everything from the state again, after a restore. */
   reload(): void {
-    this.#known = this.#store.committees
-      .under()
-      .map(entry => ({ from: entry.from, committee: committeeFromEntry(entry) }))
+    this.#known = this.#store.committees.under().map(entry => ({ from: entry.from, committee: committeeFrom(entry) }))
   }
 
   #add(from: number, committee: Committee): void {
@@ -108,7 +117,11 @@ const same = (a: Committee, b: Committee | undefined): boolean =>
   a.validators.length === b.validators.length &&
   a.validators.every((validator, i) => validator.publicKey === b.validators[i]?.publicKey)
 
-export const committeeFromEntry = (entry: CommitteeEntry): Committee =>
+/** null before the first block. */
+export const committeeEntryAt = (store: Store, height: number): CommitteeEntry | null =>
+  store.committees.under().findLast(({ from }) => from <= height) ?? null
+
+export const committeeFrom = (entry: CommitteeEntry): Committee =>
   makeCommittee(
     entry.validators.map((validator, i) => ({ ...validator, index: i as ValidatorIndex })),
     entry.f,

@@ -8,7 +8,7 @@ import type { Committee } from '../model/committee.ts'
 import { fromHex } from '../model/hash.ts'
 import { type Digest, type Height, nextHeight } from '../model/ids.ts'
 import type { HandoverClaim, StateClaim } from '../model/snapshot.ts'
-import { committeeFromEntry, committeeName, EPOCH } from './committee.ts'
+import { committeeFrom, committeeName, EPOCH } from './committee.ts'
 import { verifyStateProof } from './proofs.ts'
 import { Store } from './store.ts'
 
@@ -40,5 +40,5 @@ export function readHandover(
   const epoch = store.epochs.get(EPOCH)
   if (epoch === undefined || epoch.start !== nextHeight(end)) return null
   const entry = store.committees.get(committeeName(nextHeight(end)))
-  return { end: epoch.end as Height, committee: entry === undefined ? null : committeeFromEntry(entry) }
+  return { end: epoch.end as Height, committee: entry === undefined ? null : committeeFrom(entry) }
 }

@@ -17,7 +17,7 @@ import {
   encodeAcks,
   encodeDepositRequest,
 } from './frames.ts'
-import { replicaHolders } from './holders.ts'
+import { replicaHolders, standIns } from './holders.ts'
 import { type InstitutionFacts, institutionOf, type LedgerView, type RecordFacts } from './ledger-view.ts'
 import { packLeaves, readAhead } from './pieces.ts'
 import type { ItemName, Vault, VaultEntry } from './vault.ts'
@@ -108,6 +108,11 @@ export class Depositor {
     else this.#unfinished?.delete(record)
   }
 
+  /** Boxes of a deal that has come to count, some of which are not delivered. */
+  continueLater(record: RecordId): void {
+    this.#unfinished?.add(record)
+  }
+
   /** How far the deposit has come, without sending anything. */
   async delivery(record: RecordId): Promise<Delivery> {
     const entry = this.#entry(record)
@@ -123,11 +128,15 @@ export class Depositor {
     const held = await vault.entry(record)
     if (held === null) return 0
     const holders = replicaHolders(entry, ledger)
+    const spare = [...standIns(entry, ledger)]
     let stored = 0
     const send = async (holder: InstitutionFacts): Promise<void> => {
       const answer = await this.#ask(holder.peerId, cipherFrames(vault, held), signal)
       if (answer?.type === 'stored') stored++
       else log.info('replica-missing', { record, holder: holder.id, reason: reasonOf(answer) })
+      // Another one takes its place; one that is away comes back, and is asked again.
+      const next = reasonOf(answer) === 'vault-full' ? spare.shift() : undefined
+      if (next !== undefined) await send(next)
     }
     for (let at = 0; at < holders.length; at += COPIES_AT_A_TIME)
       await Promise.all(holders.slice(at, at + COPIES_AT_A_TIME).map(send))
@@ -218,7 +227,7 @@ export class Depositor {
 
   #deliveryOf(entry: RecordFacts, acks: readonly Acknowledgement[], deal: readonly DealtBox[]): Delivery {
     const f =
-      this.#options.ledger.committeeAt(asHeight(entry.height))?.quorum.f ?? Math.floor((entry.shareCount - 1) / 3)
+      this.#options.ledger.committeeAt(asHeight(entry.dealtAt))?.quorum.f ?? Math.floor((entry.shareCount - 1) / 3)
     const needed = Math.min(2 * f + 1, entry.shareCount)
     const done = new Set(acks.map(({ index }) => index))
     return {

@@ -1,25 +1,29 @@
 // Which institutions hold a record's ciphertext: its custodian; those that rendezvous hashing of the record's id chooses, so that every peer
 // finds the same ones without asking, and one that joins or leaves moves few records; and those to whom the right to share was granted.
+// The next ones in the same order stand in for those that are full.
 // Not here: copying (deposit.ts, caretaker.ts).
 
-import { fromHex, sha256 } from '../model/hash.ts'
-import type { Identifier, RecordId } from '../model/ids.ts'
+import type { Identifier } from '../model/ids.ts'
 import type { Grant } from '../model/operations.ts'
+import { placedWith } from '../model/placement.ts'
 import { type InstitutionFacts, institutionOf, type LedgerView, type RecordFacts } from './ledger-view.ts'
 
 type Placed = Pick<RecordFacts, 'record' | 'custodian'>
 
-/** As many as the chain's parameter says. Highest weight first; neither the custodian nor a removed institution. */
-export function replicaHolders(
-  { record, custodian }: Placed,
-  ledger: Pick<LedgerView, 'institutions' | 'parameters'>,
-): readonly InstitutionFacts[] {
-  const weighed = ledger
-    .institutions()
-    .filter(({ id, removed }) => !removed && id !== custodian)
-    .map(institution => ({ institution, weight: weightOf(record, institution.id) }))
-  weighed.sort((a, b) => Buffer.compare(b.weight, a.weight))
-  return weighed.slice(0, ledger.parameters().replicas).map(({ institution }) => institution)
+type Places = Pick<LedgerView, 'institutions' | 'parameters'>
+
+/** As many as the chain's parameter says. */
+export const replicaHolders = (entry: Placed, ledger: Places): readonly InstitutionFacts[] =>
+  ranked(entry, ledger, ledger.parameters().replicas)
+
+/** Who is asked to hold instead when one of the holders has no room, and is asked last for pieces: as many again. */
+export const standIns = (entry: Placed, ledger: Places): readonly InstitutionFacts[] =>
+  ranked(entry, ledger, 2 * ledger.parameters().replicas).slice(ledger.parameters().replicas)
+
+/** Highest weight first; neither the custodian nor a removed institution. */
+function ranked({ record, custodian }: Placed, ledger: Places, count: number): readonly InstitutionFacts[] {
+  const candidates = ledger.institutions().filter(({ id, removed }) => !removed && id !== custodian)
+  return placedWith(record, candidates, count)
 }
 
 /** Everyone who may and should have the ciphertext now, in the order in which to ask: custodian, replicas, who was granted to share. */
@@ -32,6 +36,10 @@ export function holdersOf(entry: Placed, ledger: LedgerView): readonly Instituti
 
 export const isHolder = (entry: Placed, id: Identifier, ledger: LedgerView): boolean =>
   holdersOf(entry, ledger).some(holder => holder.id === id)
+
+/** Whether this institution may be given ciphertext to hold without a grant: a holder, or one that may stand in for one. */
+export const mayHold = (entry: Placed, id: Identifier, ledger: LedgerView): boolean =>
+  isHolder(entry, id, ledger) || standIns(entry, ledger).some(holder => holder.id === id)
 
 /** `share` lets the requester's institution keep the record and serve it, for as long as the policy behind the grant would grant it again. */
 function shareHolders({ record }: Placed, ledger: LedgerView): readonly InstitutionFacts[] {
@@ -49,6 +57,3 @@ const WITHOUT_POLICY: readonly string[] = ['owner', 'delegate', 'emergency']
 
 const mayKeep = (grant: Grant, ledger: LedgerView): boolean =>
   ledger.standing(grant) === null && (!WITHOUT_POLICY.includes(grant.basis) || ledger.head().timestamp < grant.expires)
-
-const weightOf = (record: RecordId, institution: Identifier): Uint8Array =>
-  sha256(Buffer.concat([Buffer.from('emrm/replica/1'), fromHex(record), fromHex(institution)]))

@@ -1,4 +1,4 @@
-// Serves ciphertext: /emrm/pieces/1. To the institution of a live grant, and to those that hold the record themselves (holders.ts);
+// Serves ciphertext: /emrm/pieces/1. To the institution of a live grant, and to those that hold the record themselves or may come to (holders.ts);
 // to anybody else every record is `not-available`. Ciphertext says nothing without shares, but how much of it there is, does.
 // Not here: shares (share-server.ts), the reader's side (piece-source.ts).
 
@@ -6,7 +6,7 @@ import { EmrmError } from '../model/errors.ts'
 import type { PeerId, RecordId } from '../model/ids.ts'
 import type { Clock, Log } from '../ports.ts'
 import { decodePiecesRequest, encodePiecesAnswer, type PiecesRequest } from './frames.ts'
-import { isHolder } from './holders.ts'
+import { mayHold } from './holders.ts'
 import { type InstitutionFacts, institutionOfPeer, type LedgerView } from './ledger-view.ts'
 import { packLeaves, readAhead } from './pieces.ts'
 import type { Vault, VaultEntry } from './vault.ts'
@@ -61,7 +61,7 @@ export class PieceServer {
     const institution = institutionOfPeer(ledger, from)
     const entry = ledger.record(asked.record)
     if (institution === null || entry === null || entry.withdrawn) return null
-    if (!isHolder(entry, institution.id, ledger) && !this.#hasGrant(asked, institution)) return null
+    if (!mayHold(entry, institution.id, ledger) && !this.#hasGrant(asked, institution)) return null
     const held = await vault.entry(asked.record)
     if (held === null) return null
     if (held.cipherRoot === entry.cipherRoot && held.cipherSize === entry.cipherSize) return held

@@ -7,7 +7,7 @@ import type { PeerId, RecordId, RequestId } from '../model/ids.ts'
 import { type Clock, type Log, type Network, PROTOCOLS } from '../ports.ts'
 import { idleSignal } from './deadline.ts'
 import { decodePiecesAnswer, encodePiecesRequest } from './frames.ts'
-import { holdersOf } from './holders.ts'
+import { holdersOf, standIns } from './holders.ts'
 import type { LedgerView, RecordFacts } from './ledger-view.ts'
 import { isPiece, pieceCount, readAhead, unpackLeaves } from './pieces.ts'
 import type { Vault } from './vault.ts'
@@ -200,7 +200,8 @@ const unavailable = (entry: RecordFacts, piece: number, holders: number): EmrmEr
   )
 
 function holderPeers({ ledger, network }: PieceSourceOptions, entry: RecordFacts): readonly PeerId[] {
-  return holdersOf(entry, ledger)
+  const all = [...holdersOf(entry, ledger), ...standIns(entry, ledger)]
+  return [...new Map(all.map(holder => [holder.id, holder])).values()]
     .map(({ peerId }) => peerId)
     .filter(peer => peer !== network.self)
 }

@@ -1,8 +1,8 @@
 // What every vault does alike, whatever it stores into: cutting and checking a ciphertext on its way in, reading all of it again.
-// Not here: files (adapters/file-vault.ts) or memory (adapters/memory-vault.ts).
+// Not here: where it stores (adapters/).
 
-import { EmrmError } from '../model/errors.ts'
-import type { RecordId } from '../model/ids.ts'
+import { EmrmError, type ErrorFacts } from '../model/errors.ts'
+import { isHexadecimal, type RecordId } from '../model/ids.ts'
 import {
   CIPHER_BYTES_MAX,
   type CipherClaim,
@@ -12,7 +12,7 @@ import {
   pieceCount,
   pieceLeaf,
 } from './pieces.ts'
-import type { Vault, VaultFault } from './vault.ts'
+import { ITEM_BYTES_MAX, type ItemName, isItemName, type Vault, type VaultFault } from './vault.ts'
 
 /** Hands each piece on and notes its leaf hash and the size. Throws EmrmError `record-too-large`. */
 export async function* notedPieces(
@@ -72,6 +72,30 @@ export async function verifyRecord(
     if (await failed(() => vault.item(record, item))) faults.push({ type: 'item', record, item })
   return faults
 }
+
+/** Record ids become paths and keys: what is not 32 hexadecimal digits never gets there. */
+export function checkedRecord(record: RecordId): RecordId {
+  if (!isHexadecimal(record, 32)) throw new RangeError('not a record id')
+  return record
+}
+
+export function checkedItem(item: ItemName): ItemName {
+  if (!isItemName(item)) throw new RangeError('not the name of an item')
+  return item
+}
+
+export function checkedItemBytes(bytes: Uint8Array): Uint8Array {
+  if (bytes.length > ITEM_BYTES_MAX) throw new RangeError(`an item of a vault has at most ${ITEM_BYTES_MAX} bytes`)
+  return bytes
+}
+
+export const vaultFull = (facts: ErrorFacts, cause?: unknown): EmrmError =>
+  new EmrmError(
+    'vault-full',
+    "there is no room in this hospital's vault and nothing was kept; make room or raise its limit (emrm doctor says which)",
+    facts,
+    cause,
+  )
 
 export const recordExists = (record: RecordId): EmrmError =>
   new EmrmError('record-exists', `record ${record} is in the vault already; nothing was changed`, { record })

@@ -1,6 +1,6 @@
 // The port of the off-chain store (P-33): ciphertext in checked pieces, and the small sealed things that belong to a record: this
 // validator's share box, the boxes that a custodian has to deliver, the acknowledgements it got. Nothing in a vault is readable
-// without the committee. Adapters: adapters/file-vault.ts and, for tests, adapters/memory-vault.ts. Not here: who may read (release.ts).
+// without the committee. Adapters: file-vault.ts, postgres-vault.ts, s3-vault.ts and, for tests, memory-vault.ts. Not here: who may read (share-server.ts).
 
 import type { Digest, RecordId } from '../model/ids.ts'
 import type { CipherClaim } from './pieces.ts'
@@ -15,9 +15,10 @@ export type VaultEntry = {
 
 /**
  * `share`: this validator's own box. `deal`: a custodian's boxes for all validators. `acks`: what the validators answered.
- * `copies`: a mark that further holders may still lack the ciphertext.
+ * `copies`: a mark that further holders may still lack the ciphertext. `facts`: what a custodian notes for itself (local-index.ts), sealed.
+ * `next`: this validator's box of a deal that does not count yet. `redeal`: a custodian's boxes of such a deal.
  */
-const ITEM_NAMES = ['share', 'deal', 'acks', 'copies'] as const
+const ITEM_NAMES = ['share', 'deal', 'acks', 'copies', 'facts', 'next', 'redeal'] as const
 export type ItemName = (typeof ITEM_NAMES)[number]
 
 /** A deal for 200 validators has 300 KiB. */
@@ -33,7 +34,7 @@ export type VaultFault =
 export type Vault = {
   /**
    * Stores a new ciphertext; it is durable, complete and listed when this resolves, and absent when this throws.
-   * Throws EmrmError `record-exists`, `record-too-large`, `vault-write-failed`, and what `source` throws.
+   * Throws EmrmError `record-exists`, `record-too-large`, `vault-full`, `vault-write-failed`, and what `source` throws.
    */
   put(record: RecordId, source: AsyncIterable<Uint8Array>): Promise<VaultEntry>
   /** The same for a ciphertext that the chain already knows: every piece is checked before it is written. Throws EmrmError `piece-corrupt`. */
@@ -57,8 +58,14 @@ export type Vault = {
   items(record: RecordId): Promise<readonly ItemName[]>
   /** Every record of which anything is held, sorted. */
   list(): Promise<readonly RecordId[]>
-  /** Ciphertext and items; to remove what is not there is no error. */
+  /** Ciphertext and items, overwritten first where the medium allows that; to remove what is not there is no error. */
   remove(record: RecordId): Promise<void>
   /** Reads all that is held of a record again and names what is damaged. `pace` is awaited after each piece. */
   verify(record: RecordId, pace?: () => Promise<void>): Promise<readonly VaultFault[]>
+  /** Removes what belongs to no ciphertext: what a crash or a removal that failed left. What is on its way in stays. */
+  sweep(): Promise<void>
+  /** What all of it takes, counted anew: a walk through everything, minutes in a large vault. */
+  usedBytes(): Promise<number>
+  /** What the store could still take; null when it does not say. */
+  freeBytes(): Promise<number | null>
 }

@@ -40,6 +40,9 @@ export const PEER_ID_BYTES_MAX: number = 100
 
 export const ROLES_MAX: number = 32
 export const GROUPS_MAX: number = 64
+/** Attributes of one credential. */
+export const ATTRIBUTES_MAX: number = 32
+export const ATTRIBUTE_VALUES_MAX: number = 16
 export const LABELS_MAX: number = 32
 export const PURPOSES_MAX: number = 64
 export const RELATION_ROWS_MAX: number = 256

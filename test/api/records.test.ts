@@ -77,10 +77,11 @@ test('progress and the result come in lines, and the options arrive as they were
     yield PIECE
     yield PIECE
   })()
-  const query = { owner: OWNER, label: ['PSY', 'HIV'], confidentiality: 'R', twin: 'true' }
+  const query = { owner: OWNER, label: ['PSY', 'HIV'], confidentiality: 'R', twin: 'true', lastVisit: '7' }
   const added = await last(world.api.exchange('/v1/records', query, body))
   assert.deepEqual(added, { record: 'b'.repeat(32), height: 3, size: 2 * PIECE.length })
-  assert.deepEqual(given, { owner: OWNER, kind: null, confidentiality: 'R', labels: ['PSY', 'HIV'], twin: true })
+  const said = { owner: OWNER, kind: null, confidentiality: 'R', labels: ['PSY', 'HIV'], twin: true, lastVisit: 7 }
+  assert.deepEqual(given, { ...said, encounter: 'inpatient' }, 'what nobody said is kept for longer')
 })
 
 test('an upload whose source fails says so, tells the peer, and is no failure of the peer', async t => {
@@ -101,4 +102,32 @@ test('an upload whose source fails says so, tells the peer, and is no failure of
   await assert.rejects(upload, { code: 'source-failed', facts: { reason: 'EIO' } })
   await told.promise
   assert.deepEqual(world.logged, [])
+})
+
+test('a record for which there is no room is refused before a byte of it is read, when its size is said', async t => {
+  const addRecord: PeerHandle['addRecord'] = async source => {
+    for await (const _ of source);
+    return { record: 'b'.repeat(32), height: 3, size: 0 } as Awaited<ReturnType<PeerHandle['addRecord']>>
+  }
+  const requireRoom = async (bytes: number): Promise<void> => {
+    if (bytes > 1_000) throw new EmrmError('vault-full', 'there is no room')
+  }
+  const world = await startWorld(t, { addRecord, requireRoom })
+  const add = (size: string): Promise<unknown> =>
+    last(
+      world.api.exchange(
+        '/v1/records',
+        { owner: OWNER, size },
+        (async function* () {
+          yield PIECE
+        })(),
+      ),
+    )
+  await assert.rejects(add('1001'), { code: 'vault-full' })
+  for (const size of ['-1', 'many', '1.5']) await assert.rejects(add(size), { code: 'size-invalid' })
+  await add('1000')
+  const headers = { authorization: `Bearer ${world.token}`, 'content-type': 'application/octet-stream' }
+  const path = `${world.address}/v1/records?owner=${OWNER}&size=1001`
+  const answer = await fetch(path, { method: 'POST', headers, body: 'x' })
+  assert.equal(answer.status, 507)
 })

@@ -29,7 +29,7 @@ export async function startWorld(t: TestContext, peer: Partial<PeerHandle>, nowM
   const log: Log = { debug: note, info: note, warn: note, error: note }
   const paths = { apiToken: join(home, 'api.token'), apiAddress: join(home, 'api.address') }
   const server = await startApi({
-    peer: { chainId: CHAIN_ID, ...peer } as PeerHandle,
+    peer: { chainId: CHAIN_ID, requireRoom: async () => undefined, ...peer } as PeerHandle,
     paths,
     host: '127.0.0.1',
     port: 0,

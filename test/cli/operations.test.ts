@@ -7,7 +7,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 
+import { openFileVault } from '../../src/adapters/file-vault.ts'
 import { loadConfig, unlockKeys } from '../../src/config.ts'
+import { chunked, fill, newRecordId } from '../records/support.ts'
 import { errorCode, type Run, run } from './run.ts'
 
 const PASSWORD = 'correct horse'
@@ -96,15 +98,17 @@ test('a restored home loads with its keys and may sign nothing until the others 
   assert.deepEqual(guard, { version: 1, signFrom: null })
 })
 
-type Check = { check: string; ok: boolean }
-const doctor = async (where: string): Promise<Map<string, boolean>> => {
+type Check = { check: string; ok: boolean; detail: string }
+const checksOf = async (where: string): Promise<Check[]> => {
   const ran = await run(['doctor', '--home', where, '--json'])
   const checks = ran.json()['checks'] as Check[]
   const allGood = checks.every(({ ok }) => ok)
   assert.equal(ran.code, allGood ? 0 : 1)
   assert.equal(ran.json()['ok'], allGood)
-  return new Map(checks.map(({ check, ok }) => [check, ok]))
+  return checks
 }
+const doctor = async (where: string): Promise<Map<string, boolean>> =>
+  new Map((await checksOf(where)).map(({ check, ok }) => [check, ok]))
 
 test('the doctor names what is wrong: settings, open secrets, a taken port, a silent neighbour', async () => {
   const sick = join(dir, 'net', 'hospital-2')
@@ -118,4 +122,40 @@ test('the doctor names what is wrong: settings, open secrets, a taken port, a si
   const worse = await doctor(sick)
   taken.close()
   assert.deepEqual([worse.get('port'), worse.get('api port'), worse.get('secrets')], [false, true, false])
+})
+
+test('the doctor writes into the vault and reads back, counts it against its limit, and looks into some pieces', async () => {
+  const sick = join(dir, 'net', 'hospital-3')
+  const settings = JSON.parse(await readFile(join(sick, 'config.json'), 'utf8')) as object
+  const withSettings = async (more: object): Promise<Check> => {
+    await writeFile(join(sick, 'config.json'), JSON.stringify({ ...settings, ...more }))
+    return (await checksOf(sick)).find(({ check }) => check === 'vault') as Check
+  }
+  const root = join(sick, 'vault')
+  const record = newRecordId()
+  await (await openFileVault(root)).put(record, chunked(fill(900_000), 100_000))
+
+  const well = await withSettings({ vaultQuotaBytes: '1.5 MB' })
+  assert.equal(well.ok, true, well.detail)
+  assert.match(well.detail, /written and read back; 900\.\d kB used, limit 1\.5 MB, .* free .*; 1 of 1 records/)
+  assert.deepEqual(await (await openFileVault(root)).list(), [record])
+  const full = await withSettings({ vaultQuotaBytes: 940_000 })
+  assert.equal(full.ok, false)
+  assert.match(full.detail, /raise vaultQuotaBytes/)
+  await writeFile(join(root, record.slice(0, 2), record, 'cipher'), 'rot')
+  const rotten = await withSettings({})
+  assert.equal(rotten.ok, false)
+  assert.match(rotten.detail, new RegExp(`damaged: ${record}; "emrm scrub"`))
+  const nowhere = await withSettings({ vault: join(sick, 'config.json', 'vault') })
+  assert.match(nowhere.detail, /vault-unusable: .*check the folder/)
+  const keyless = await withSettings({ vault: 's3://records/a?endpoint=http://127.0.0.1:9' })
+  assert.match(keyless.detail, /^bucket records\/a\/ at http:\/\/127\.0\.0\.1:9: vault-unusable: .*AWS_ACCESS_KEY_ID/)
+  const database = await withSettings({ vault: 'postgres://127.0.0.1:9/emrm' })
+  assert.match(database.detail, /vault-unusable: .*\(ECONNREFUSED\)/)
+  const settingsCheck = async (more: object): Promise<Check> => {
+    await writeFile(join(sick, 'config.json'), JSON.stringify({ ...settings, ...more }))
+    return (await checksOf(sick)).find(({ check }) => check === 'settings') as Check
+  }
+  for (const vaultQuotaBytes of ['many', '5 bytes', '-1', -1, 1.5, '1e3', '9999 PiB'])
+    assert.match((await settingsCheck({ vaultQuotaBytes })).detail, /config-invalid: .*vaultQuotaBytes/)
 })

@@ -20,6 +20,8 @@ export type PostgresServer = {
   newDatabase(): Promise<string>
   /** One statement in that database, as the administrator could give it. */
   run(url: string, statement: string, values?: readonly unknown[]): Promise<void>
+  /** Gives a folder to the server's user. */
+  own(folder: string): Promise<void>
   stop(): Promise<void>
 }
 
@@ -88,6 +90,9 @@ export async function startPostgres(bin: string): Promise<PostgresServer> {
       return urlOf(name)
     },
     run,
+    own: async path => {
+      if (account !== null) await chown(path, account.uid, account.gid)
+    },
     stop,
   }
 }

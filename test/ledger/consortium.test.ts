@@ -194,6 +194,23 @@ test('an epoch with another committee begins with the first in the ranking; with
   assert.equal(world.ledger.head().author, 0)
 })
 
+test('the lead moves to the next validator every R blocks, from the last to the first, and never where R is 0', () => {
+  const bases = (rotationBlocks: number): number[] => {
+    const world = new World(makeGenesis({}, { rotationBlocks }))
+    return Array.from({ length: 13 }, () => {
+      const block = world.block([])
+      world.nowMs += 1000
+      const header = { ...block.header, author: world.ledger.head().author }
+      world.ledger.execute({ ...block, header, id: digestNamed(`block ${header.height}`) as string as typeof block.id })
+      return world.ledger.head().author
+    })
+  }
+  // Heights 2 to 14.
+  assert.deepEqual(bases(3), [0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 0, 0, 0])
+  assert.deepEqual(bases(1), [1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1])
+  assert.deepEqual(new Set(bases(0)), new Set([0]))
+})
+
 test('a genesis whose parts do not fit is refused', () => {
   const genesis = makeGenesis()
   const bad = [

@@ -1,10 +1,11 @@
 // A process of its own: takes a record of argv[2] MiB in through the vault and out again through the reader's checks, into the folder
-// argv[3], and prints what it needed at most. Run by memory.test.ts.
+// argv[3], and prints what it needed at most. The vault is there too, or at the place that argv[4] holds as JSON. Run by memory.test.ts and
+// bucket-vault.long.ts.
 
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
-import { openFileVault } from '../../src/adapters/file-vault.ts'
+import { openVault } from '../../src/adapters/open-vault.ts'
 import { openRecord } from '../../src/client/open.ts'
 import { toHex } from '../../src/model/hash.ts'
 import type { RequestId } from '../../src/model/ids.ts'
@@ -30,7 +31,10 @@ const record = newRecordId()
 const owner = newIdentifier()
 const grant = toHex(fill(32)) as RequestId
 const contentKey = fill(32, 2)
-const vault = await openFileVault(join(folder, 'vault'))
+const place = process.argv[4]
+const { vault, close } = await openVault(
+  place === undefined ? { type: 'folder', path: join(folder, 'vault') } : JSON.parse(place),
+)
 const peeked = await peekKind(source(), null)
 const sealing = sealStream({ contentKey, record, salt32: fill(32, 3), source: peeked.source })
 const entry = await vault.put(record, sealing.ciphertext)
@@ -57,3 +61,4 @@ const written = createHash('sha256')
 for await (const chunk of createReadStream(path)) written.update(chunk as Uint8Array)
 const isSame = opened.sha256 === plainSha256 && written.digest('hex') === plainSha256
 console.log(JSON.stringify({ isSame, bytes: opened.bytes, maxRssKiB: process.resourceUsage().maxRSS }))
+await close()

@@ -1,5 +1,5 @@
-// One suite for every vault: memory, files and PostgreSQL (a real server, where one is installed). Then what only files and databases can
-// suffer: rot, cuts and crashes.
+// One suite for every vault: memory, files and PostgreSQL (a real server, where one is installed); a bucket is in bucket-vault.long.ts.
+// Then what only files and databases can suffer: rot, cuts and crashes.
 
 import assert from 'node:assert/strict'
 import { mkdir, mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
@@ -9,13 +9,14 @@ import { after, test } from 'node:test'
 import { openFileVault } from '../../src/adapters/file-vault.ts'
 import { makeMemoryVault } from '../../src/adapters/memory-vault.ts'
 import { openPostgresVault, type PostgresVault } from '../../src/adapters/postgres-vault.ts'
-import { EmrmError } from '../../src/model/errors.ts'
+import type { EmrmError } from '../../src/model/errors.ts'
 import type { Digest, RecordId } from '../../src/model/ids.ts'
-import { merkleRoot } from '../../src/model/merkle.ts'
 import { PIECE_BYTES } from '../../src/records/pieces.ts'
 import type { ItemName, Vault } from '../../src/records/vault.ts'
 import { postgresBinaries, startPostgres } from '../contract/postgres-server.ts'
+import { mountSmallDisk } from '../contract/small-disk.ts'
 import { chunked, coded, fill, newRecordId } from './support.ts'
+import { bytes, fillsUp, pieceOf, vaultSuite } from './vault-suite.ts'
 
 const folders: string[] = []
 const newFolder = async (): Promise<string> => {
@@ -47,147 +48,7 @@ const makers: Record<string, () => Promise<Vault>> = {
   ...(postgres === null ? {} : { postgres: async () => openDatabase(await postgres.newDatabase()) }),
 }
 
-const SIZE = 2 * PIECE_BYTES + 12_345
-const bytes = fill(SIZE)
-const pieceOf = (index: number): Uint8Array => bytes.subarray(index * PIECE_BYTES, (index + 1) * PIECE_BYTES)
-
-for (const [name, make] of Object.entries(makers)) {
-  test(`${name}: a ciphertext comes back piece by piece under the root of its pieces`, async () => {
-    const vault = await make()
-    const record = newRecordId()
-    const entry = await vault.put(record, chunked(bytes, 70_000))
-    assert.equal(entry.cipherSize, SIZE)
-    assert.equal(entry.cipherRoot, Buffer.from(merkleRoot([0, 1, 2].map(pieceOf))).toString('hex'))
-    for (const index of [2, 0, 1]) assert.equal(Buffer.compare(await vault.piece(record, index), pieceOf(index)), 0)
-    assert.deepEqual(await vault.entry(record), entry)
-    assert.deepEqual(await vault.list(), [record])
-    assert.deepEqual(await vault.verify(record), [])
-  })
-
-  test(`${name}: what is not held is said to be so`, async () => {
-    const vault = await make()
-    const record = newRecordId()
-    assert.equal(await vault.entry(record), null)
-    assert.equal(await vault.item(record, 'share'), null)
-    assert.deepEqual(await vault.items(record), [])
-    assert.deepEqual(await vault.list(), [])
-    await assert.rejects(vault.piece(record, 0), coded('record-not-held'))
-    await vault.put(record, chunked(fill(10), 10))
-    for (const index of [1, -1, 0.5, Number.NaN])
-      await assert.rejects(vault.piece(record, index), coded('record-not-held'))
-    await vault.remove(newRecordId())
-  })
-
-  test(`${name}: a record is put once`, async () => {
-    const vault = await make()
-    const record = newRecordId()
-    const first = await vault.put(record, chunked(fill(10), 10))
-    await assert.rejects(vault.put(record, chunked(fill(20, 2), 10)), coded('record-exists'))
-    assert.deepEqual(await vault.entry(record), first)
-  })
-
-  test(`${name}: two puts of one record at once leave one of them, whole`, async () => {
-    const vault = await make()
-    const record = newRecordId()
-    const puts = [1, 2].map(seed => vault.put(record, chunked(fill(300_000, seed), 1000)))
-    const settled = await Promise.allSettled(puts)
-    assert.deepEqual(settled.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
-    assert.deepEqual(await vault.verify(record), [])
-  })
-
-  test(`${name}: a source that fails midway leaves nothing`, async () => {
-    const vault = await make()
-    const record = newRecordId()
-    async function* broken(): AsyncGenerator<Uint8Array> {
-      yield bytes.subarray(0, PIECE_BYTES + 5)
-      throw new EmrmError('record-empty', 'broken on purpose')
-    }
-    await assert.rejects(vault.put(record, broken()), coded('record-empty'))
-    assert.equal(await vault.entry(record), null)
-    assert.deepEqual(await vault.list(), [])
-    await vault.put(record, chunked(bytes, 70_000))
-  })
-
-  test(`${name}: a copy from another holder is stored only when it is the one on the chain`, async () => {
-    const origin = await make()
-    const record = newRecordId()
-    const entry = await origin.put(record, chunked(bytes, 70_000))
-    const changed = new Uint8Array(bytes)
-    changed[PIECE_BYTES + 1]! ^= 1
-    const wrong: [Uint8Array, number][] = [
-      [changed, 1],
-      [bytes.subarray(0, 2 * PIECE_BYTES), 2],
-      [bytes.subarray(0, SIZE - 1), 2],
-      [Buffer.concat([bytes, Uint8Array.of(0)]), 2],
-      [Buffer.concat([pieceOf(1), pieceOf(0), pieceOf(2)]), 0],
-      [new Uint8Array(0), 0],
-    ]
-    for (const [copy, piece] of wrong) {
-      const vault = await make()
-      await assert.rejects(
-        vault.putKnown(entry, entry.leaves, chunked(copy, 50_000)),
-        (error: unknown) => coded('piece-corrupt')(error) && (error as EmrmError).facts['piece'] === piece,
-      )
-      assert.equal(await vault.entry(record), null)
-    }
-    const vault = await make()
-    assert.deepEqual(await vault.putKnown(entry, entry.leaves, chunked(bytes, 50_000)), entry)
-  })
-
-  test(`${name}: items are replaced, listed and removed on their own`, async () => {
-    const vault = await make()
-    const record = newRecordId()
-    await vault.putItem(record, 'share', fill(100))
-    await vault.putItem(record, 'deal', fill(101))
-    await vault.putItem(record, 'share', fill(102))
-    assert.equal(Buffer.compare((await vault.item(record, 'share'))!, fill(102)), 0)
-    assert.deepEqual(await vault.items(record), ['deal', 'share'])
-    assert.deepEqual(await vault.list(), [record])
-    assert.equal(await vault.entry(record), null)
-    await vault.removeItem(record, 'deal')
-    await vault.removeItem(record, 'acks')
-    assert.deepEqual(await vault.items(record), ['share'])
-    await vault.removeItem(record, 'share')
-    assert.deepEqual(await vault.list(), [])
-  })
-
-  test(`${name}: a piece is mended with that piece and nothing else`, async () => {
-    const vault = await make()
-    const record = newRecordId()
-    await vault.put(record, chunked(bytes, 70_000))
-    await assert.rejects(vault.mendPiece(record, 0, pieceOf(1)), coded('piece-corrupt'))
-    await assert.rejects(vault.mendPiece(record, 2, pieceOf(2).subarray(1)), coded('piece-corrupt'))
-    await assert.rejects(vault.mendPiece(record, 3, new Uint8Array(0)), coded('record-not-held'))
-    await assert.rejects(vault.mendPiece(newRecordId(), 0, pieceOf(0)), coded('record-not-held'))
-    await vault.mendPiece(record, 1, pieceOf(1))
-    assert.deepEqual(await vault.verify(record), [])
-  })
-
-  test(`${name}: the ciphertext goes alone, and its items stay`, async () => {
-    const vault = await make()
-    const record = newRecordId()
-    const entry = await vault.put(record, chunked(bytes, 70_000))
-    await vault.putItem(record, 'share', fill(100))
-    await vault.removeCipher(record)
-    await vault.removeCipher(record)
-    assert.equal(await vault.entry(record), null)
-    assert.deepEqual(await vault.items(record), ['share'])
-    assert.deepEqual(await vault.putKnown(entry, entry.leaves, chunked(bytes, 50_000)), entry)
-  })
-
-  test(`${name}: a removed record is gone with its items, and may be put again`, async () => {
-    const vault = await make()
-    const record = newRecordId()
-    await vault.put(record, chunked(bytes, 70_000))
-    await vault.putItem(record, 'share', fill(100))
-    await vault.remove(record)
-    assert.deepEqual(
-      [await vault.entry(record), await vault.item(record, 'share'), await vault.list()],
-      [null, null, []],
-    )
-    await vault.put(record, chunked(fill(5), 5))
-  })
-}
+for (const [name, make] of Object.entries(makers)) vaultSuite(name, make)
 
 if (postgres !== null) {
   test('postgres: what rots in the database is named, is not given out, and is mended', async () => {
@@ -225,6 +86,20 @@ if (postgres !== null) {
       url,
       "do $$ begin if exists (select from emrm_piece where upload = 'crashed') then raise 'left'; end if; end $$",
     )
+  })
+
+  test('postgres: a full disk is said to be full, and nothing of what did not fit stays', async t => {
+    const disk = await mountSmallDisk(4)
+    if (disk === null) return t.skip('only root can mount a small disk')
+    t.after(() => disk.stop())
+    const url = await postgres.newDatabase()
+    const vault = await openDatabase(url)
+    await postgres.own(disk.folder)
+    await postgres.run(url, `create tablespace tiny location '${disk.folder}'`)
+    await postgres.run(url, 'alter table emrm_piece set tablespace tiny')
+    await fillsUp(vault)
+    await postgres.run(url, 'alter table emrm_piece set tablespace pg_default')
+    await postgres.run(url, 'drop tablespace tiny')
   })
 
   test('postgres: a database that is not there is said so, without the password', async () => {
@@ -331,6 +206,17 @@ test('files: a record’s name or an item’s name cannot lead out of the vault'
     await assert.rejects(vault.item(record, item as ItemName), RangeError, item)
     await assert.rejects(vault.removeItem(record, item as ItemName), RangeError, item)
   }
+})
+
+test('files: a full disk is said to be full, and nothing of what did not fit stays', async t => {
+  const disk = await mountSmallDisk(4)
+  if (disk === null) return t.skip('only root can mount a small disk')
+  t.after(() => disk.stop())
+  const vault = await openFileVault(join(disk.folder, 'vault'))
+  await fillsUp(vault)
+  const again = newRecordId()
+  await vault.put(again, chunked(bytes, 70_000))
+  assert.deepEqual(await vault.verify(again), [])
 })
 
 test('files: a root that cannot be used is refused at once', async () => {
