@@ -24,6 +24,8 @@ import { HANDOVERS_MAX, OFFERS_MAX } from './server.ts'
 import { CommitteePath, type Known } from './trust.ts'
 
 const ANSWER_TIMEOUT_MS = 30_000
+/** All wait for the slowest. */
+const OFFERS_TIMEOUT_MS = 5_000
 const PEERS_MAX = 8
 
 type Options = {
@@ -56,7 +58,8 @@ export function makeJoiner(options: Options): Joiner {
   const stopping = new AbortController()
 
   async function* ask(peer: PeerId, question: SnapshotQuestion, signal = stopping.signal): AsyncGenerator<Uint8Array> {
-    const limit = AbortSignal.any([signal, stopping.signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)])
+    const timeoutMs = question.type === 'offers' ? OFFERS_TIMEOUT_MS : ANSWER_TIMEOUT_MS
+    const limit = AbortSignal.any([signal, stopping.signal, AbortSignal.timeout(timeoutMs)])
     yield* network.request(peer, PROTOCOLS.snapshot, [encodeSnapshotQuestion(question)], limit)
   }
 

@@ -4,12 +4,15 @@ import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
 
 import { makeMemoryVault } from '../../src/adapters/memory-vault.ts'
+import { silentLog } from '../../src/adapters/node-system.ts'
 import { makeLedger } from '../../src/make-ledger.ts'
 import type { BlockHeader } from '../../src/model/block.ts'
 import { blockIdOf, identifierOf } from '../../src/model/hash.ts'
-import { asHeight, type ValidatorIndex, type View } from '../../src/model/ids.ts'
+import { asHeight, type Digest, type ValidatorIndex, type View } from '../../src/model/ids.ts'
+import type { DecideCertificate } from '../../src/model/messages.ts'
 import type { Operation } from '../../src/model/operations.ts'
-import type { CertifiedHeader, Manifest } from '../../src/model/snapshot.ts'
+import type { Anchor, CertifiedHeader, Manifest } from '../../src/model/snapshot.ts'
+import { openChain } from '../../src/open-chain.ts'
 import { type Log, PROTOCOLS } from '../../src/ports.ts'
 import { replayChain } from '../../src/replay.ts'
 import { standOnBase } from '../../src/snapshot/base.ts'
@@ -123,7 +126,13 @@ test('a home that began with a snapshot verifies and replays from there on, and 
   const blockAt = (at: ReturnType<typeof asHeight>) => storage.blockAt(at)
   const replay = await replayChain({ ledger: first, head: ledger.head().height, blockAt, onProgress: () => {} })
   assert.deepEqual([replay.ok, replay.from, replay.requests], [true, 2 * EVERY + 1, 3])
-  // Trusting nothing on disk: one value of the snapshot changed.
+  // Trusting nothing on disk: the certificate under the snapshot, and then one value of it, changed.
+  const { base } = storage
+  const anchor = storage.base() as Anchor
+  const certificate = spoiledCertificate(anchor.next.certificate)
+  storage.base = () => ({ ...anchor, next: { ...anchor.next, certificate } })
+  assert.equal((await verify()).problems[0]?.reason, 'snapshot-unproved')
+  storage.base = base
   const chunk = decodeChunk((await storage.snapshots.chunk(asHeight(2 * EVERY), 0)) as Uint8Array)
   const [[key], ...rest] = chunk as [(typeof chunk)[number], ...typeof chunk]
   await storage.snapshots.putChunk(asHeight(2 * EVERY), 0, encodeChunk([[key, new Uint8Array(1)], ...rest]))
@@ -151,6 +160,11 @@ test('wrong chunks, endless ones, and silence delay nothing and change nothing',
   const late = await cluster.startPeer(3)
   await cluster.agreed(2 * EVERY + 1)
   assert.equal(began(late), 2 * EVERY)
+})
+
+const spoiledCertificate = (certificate: DecideCertificate): DecideCertificate => ({
+  ...certificate,
+  votes: certificate.votes.map(vote => ({ ...vote, signature: vote.signature.map(byte => byte ^ 1) })),
 })
 
 /** Signed by these hospitals, as members of the genesis committee. */
@@ -208,10 +222,72 @@ test('a manifest that is not the signed state’s, and handovers that name anoth
       return encodeHandover({ ...handover, committee: { ...handover.committee, value: null } })
     }),
   )
+  lies(
+    2,
+    changed('handovers', frame => {
+      const handover = decodeHandover(frame)
+      return encodeHandover({ ...handover, certificate: spoiledCertificate(handover.certificate) })
+    }),
+  )
   const late = await cluster.startPeer(3)
   await cluster.agreed(2 * EVERY + 1)
   assert.equal(began(late), 2 * EVERY)
-  assert.ok(refusals.includes('peer-0 anchor state-root-differs'), refusals.join())
+  for (const refusal of ['peer-0 anchor state-root-differs', 'peer-1 handovers handover', 'peer-2 handovers handover'])
+    assert.ok(refusals.includes(refusal), refusals.join())
+})
+
+test('a true certificate under another header, or of another height, proves nothing', async () => {
+  await grown(2 * EVERY + 1)
+  const invented = '0'.repeat(64) as Digest
+  lies(
+    0,
+    changed('offers', (frame, i) => {
+      if (i % 2 === 1) return frame
+      const { at, next } = decodeAnchor(frame)
+      return encodeAnchor({ at, next: { ...next, header: { ...next.header, stateRoot: invented } } })
+    }),
+  )
+  lies(
+    1,
+    changed('offers', (frame, i) => {
+      if (i % 2 === 1) return frame
+      const { at, next } = decodeAnchor(frame)
+      return encodeAnchor({ at, next: { ...next, certificate: at.certificate } })
+    }),
+  )
+  const late = await cluster.startPeer(3)
+  await cluster.agreed(2 * EVERY + 1)
+  assert.equal(began(late), 2 * EVERY)
+  for (const peer of [0, 1]) assert.ok(refusals.includes(`peer-${peer} anchor certificate`), refusals.join())
+})
+
+test('while the state is replaced nothing of the old heights is heard, and what waited and was executed waits no more', async () => {
+  cluster = await new Cluster({ parameters: { snapshotBlocks: EVERY, blockRequestsMax: 1 }, absent: [3] }).start()
+  await cluster.commit(2 * EVERY - 2)
+  const executed = cluster.anyRequest()
+  await cluster.submit(0, executed)
+  await cluster.commit(2)
+  await cluster.agreed(2 * EVERY + 1)
+  const clock = cluster.timeline.clock(() => 0)
+  const late = await cluster.startPeer(3)
+  const { install } = late.storage
+  const heights: number[] = []
+  late.storage.install = async anchor => {
+    late.mempool.add(executed, executed.timestamp)
+    heights.push(late.ledger.head().height)
+    // Others answer its STATUS with the next block of its old head meanwhile.
+    await new Promise<void>(resolve => clock.after(5_000, resolve))
+    heights.push(late.ledger.head().height)
+    await install.call(late.storage, anchor)
+    // One that died now would open this.
+    const opened = await openChain(late.storage, cluster, silentLog)
+    assert.deepEqual([opened.ledger.head().id, opened.headCertificate], [anchor.at.id, anchor.at.certificate])
+  }
+  await cluster.agreed(2 * EVERY + 1)
+  assert.equal(began(late), 2 * EVERY)
+  assert.equal(late.fatal, null)
+  assert.equal(heights[0], heights[1])
+  assert.equal(late.mempool.size, 0)
 })
 
 test('when everybody lies about snapshots, the blocks themselves are taken', async () => {
