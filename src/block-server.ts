@@ -7,11 +7,13 @@ import { EmrmError } from './model/errors.ts'
 import { asHeight, type BlockId, type Height, type ValidatorIndex } from './model/ids.ts'
 import type { ConsensusMessage, DecideCertificate } from './model/messages.ts'
 import { type Clock, type Network, PROTOCOLS, type Storage } from './ports.ts'
-import { encodeStoredBlock } from './wire/codec.ts'
+import { encodeBlockBatch } from './wire/codec.ts'
 
 /** Blocks of one answer, and bytes after which no further one is added. */
 export const RANGE_MAX = 256
 export const RANGE_BYTES_MAX: number = 4 * 1024 * 1024
+/** Blocks of one frame, unless one alone is larger. */
+const BATCH_BYTES = 128 * 1024
 const RECENT_BODIES_MAX = 32
 /** A validator that is behind gets at most one block in this time; it fetches ranges when it is further behind. */
 const ANSWER_INTERVAL_MS = 50
@@ -43,18 +45,26 @@ export function makeBlockServer(options: Options): BlockServer {
     const head = await storage.head()
     if (range.from === 0) {
       // "What is your head?"
-      const stored = await storage.blockAt(head)
-      yield stored === null ? new Uint8Array() : encodeStoredBlock(stored.block, stored.certificate)
+      const frame = await storage.frameAt(head)
+      yield frame === null ? new Uint8Array() : encodeBlockBatch([frame])
       return
     }
     const end = Math.min(head, range.from + Math.min(range.count, RANGE_MAX) - 1)
+    let batch: Uint8Array[] = []
+    let batched = 0
     for (let height = range.from, bytes = 0; height <= end && bytes < RANGE_BYTES_MAX; height++) {
-      const stored = await storage.blockAt(asHeight(height))
-      if (stored === null) return
-      const frame = encodeStoredBlock(stored.block, stored.certificate)
+      const frame = await storage.frameAt(asHeight(height))
+      if (frame === null) break
       bytes += frame.length
-      yield frame
+      if (batch.length > 0 && batched + frame.length > BATCH_BYTES) {
+        yield encodeBlockBatch(batch)
+        batch = []
+        batched = 0
+      }
+      batch.push(frame)
+      batched += frame.length
     }
+    if (batch.length > 0) yield encodeBlockBatch(batch)
   })
 
   network.onRequest(PROTOCOLS.body, async function* (request) {

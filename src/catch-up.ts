@@ -7,17 +7,19 @@ import { encodeRange, RANGE_MAX } from './block-server.ts'
 import { EmrmError } from './model/errors.ts'
 import { asHeight, type BlockId, type Height, type PeerId, type Verified } from './model/ids.ts'
 import type { ConsensusMessage } from './model/messages.ts'
-import { type Log, type Network, PROTOCOLS } from './ports.ts'
+import { type Log, type Network, PROTOCOLS, type SignatureChecker } from './ports.ts'
 import { type CertifiedBlock, fetchInParallel } from './ranges.ts'
-import { decodeStoredBlock } from './wire/codec.ts'
+import { decodeBlockBatch, decodeStoredBlock } from './wire/codec.ts'
 import type { Verifier } from './wire/verify.ts'
 
 const RANGE_TIMEOUT_MS = 20_000
 const BODY_TIMEOUT_MS = 3_000
 /** Peers that are asked at once: more would only queue for this peer's own signature checks. */
 const PEERS_MAX = 4
-/** The queue of writes gets a rest after so many blocks. */
+/** At most twice as many blocks wait for the disk. */
 const BLOCKS_A_BREATH = 64
+/** Others get their turn of this thread: votes, heartbeats, clients. */
+const BLOCKS_A_TURN = 16
 
 export type CatchUp = {
   /** Asks `peers` for blocks above our head until nobody has more. One run at a time; a call during a run adds its peers. */
@@ -33,10 +35,15 @@ type Options = {
   readonly network: Network
   readonly verifier: Verifier
   readonly log: Log
+  readonly signatures: Pick<SignatureChecker, 'check'>
   readonly head: () => Height
   readonly deliver: (message: Verified<ConsensusMessage>) => void
   /** Resolves once what was delivered has been executed and the queue of writes is short. */
   readonly settled: () => Promise<void>
+  /** Blocks above our head from which on a snapshot of the state is fetched instead (snapshot/join.ts). */
+  readonly far: () => number
+  /** True when the peer stands on a snapshot now. */
+  readonly bySnapshot: (peers: readonly PeerId[]) => Promise<boolean>
 }
 
 export function makeCatchUp(options: Options): CatchUp {
@@ -45,7 +52,8 @@ export function makeCatchUp(options: Options): CatchUp {
   let running = false
   let stopped = false
   const fetching = new Set<BlockId>()
-  let sinceBreath = 0
+  let accepted = 0
+  let breath = Promise.resolve()
 
   /** Null when the peer gave no proper answer; fewer than `count` when it has no more, or the answer was full. */
   async function fetchRange(peer: PeerId, from: number, count: number): Promise<readonly CertifiedBlock[] | null> {
@@ -53,15 +61,34 @@ export function makeCatchUp(options: Options): CatchUp {
     const signal = AbortSignal.timeout(RANGE_TIMEOUT_MS)
     try {
       for await (const frame of network.request(peer, PROTOCOLS.blocks, [encodeRange(from, count)], signal)) {
+        for (const bytes of decodeBlockBatch(frame)) {
+          const stored = decodeStoredBlock(bytes)
+          if (stored.block.header.height !== from + blocks.length || blocks.length === count) return null
+          blocks.push(stored)
+        }
         if (stopped) return null
-        const stored = decodeStoredBlock(frame)
-        if (stored.block.header.height !== from + blocks.length || blocks.length === count) return null
-        blocks.push(stored)
+        await turn()
       }
+      await prove(blocks)
       return blocks
     } catch (error) {
       log.debug('catch-up-failed', { peer, reason: error instanceof EmrmError ? error.code : String(error) })
       return blocks.length > 0 ? blocks : null
+    }
+  }
+
+  /** Signatures of a range at once, elsewhere; what does not hold, or is not known yet, `accept` looks at again and names. */
+  async function prove(blocks: readonly CertifiedBlock[]): Promise<void> {
+    const asked = blocks.flatMap(({ block, certificate }) => verifier.signaturesOf(block, certificate) ?? [])
+    const answers = await options.signatures.check(asked.flatMap(({ jobs }) => jobs)).catch(error => {
+      log.warn('signatures-not-checked', { reason: String(error) })
+      return []
+    })
+    let at = 0
+    for (const { jobs, remember } of asked) {
+      const own = answers.slice(at, at + jobs.length)
+      at += jobs.length
+      if (own.length === jobs.length && own.every(Boolean)) remember()
     }
   }
 
@@ -75,7 +102,13 @@ export function makeCatchUp(options: Options): CatchUp {
       return false
     }
     options.deliver(checked.value)
-    if (++sinceBreath % BLOCKS_A_BREATH === 0) await options.settled()
+    accepted++
+    if (accepted % BLOCKS_A_TURN === 0) await turn()
+    if (accepted % BLOCKS_A_BREATH === 0) {
+      // The writes of the blocks before these: while one fsync runs, the next blocks are executed.
+      await breath
+      breath = options.settled()
+    }
     return options.head() >= height
   }
 
@@ -91,6 +124,9 @@ export function makeCatchUp(options: Options): CatchUp {
     const before = options.head()
     while (waiting.length > 0 && !stopped) {
       const peer = waiting.shift() as PeerId
+      const isFar = (await claimedHead(peer)) >= options.head() + options.far()
+      if (isFar) await options.bySnapshot([...new Set([peer, ...waiting, ...network.directPeers()])])
+      if (stopped) break
       // A full answer: there may be much more.
       if ((await fetchNear(peer)) < RANGE_MAX / 2) continue
       const peers = [...new Set([peer, ...waiting, ...network.directPeers()])].slice(0, PEERS_MAX)
@@ -111,7 +147,7 @@ export function makeCatchUp(options: Options): CatchUp {
     try {
       const signal = AbortSignal.timeout(BODY_TIMEOUT_MS)
       for await (const frame of network.request(peer, PROTOCOLS.blocks, [encodeRange(0, 1)], signal))
-        return frame.length === 0 ? 'none' : decodeStoredBlock(frame)
+        return frame.length === 0 ? 'none' : decodeStoredBlock(decodeBlockBatch(frame)[0] ?? new Uint8Array())
     } catch (error) {
       log.debug('head-not-told', { peer, reason: error instanceof EmrmError ? error.code : String(error) })
     }
@@ -166,3 +202,5 @@ export function makeCatchUp(options: Options): CatchUp {
     },
   }
 }
+
+const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))

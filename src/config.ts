@@ -51,6 +51,8 @@ export type Settings = {
   readonly vaultQuotaBytes?: number
   /** This hospital's own rules (enforcer), stricter than the contract; none when absent. */
   readonly rules?: string
+  /** Which codes make a record sensitive (records/labels/rules.ts); the rules of this release when absent. */
+  readonly labels?: string
 }
 
 export type HomePaths = {
@@ -84,6 +86,7 @@ export type PeerConfig = {
   /** Null without a limit. */
   readonly vaultQuotaBytes: number | null
   readonly rulesFile: string | null
+  readonly labelsFile: string | null
 }
 
 export type PeerKeys = {
@@ -133,6 +136,7 @@ export async function loadConfig(
     dataDir: inHome(settings.data ?? 'data'),
     vault: readVaultPlace(settings.vault ?? 'vault', paths.home, `${paths.config}.vault`),
     vaultQuotaBytes: settings.vaultQuotaBytes ?? null,
+    labelsFile: settings.labels === undefined ? null : inHome(settings.labels),
     rulesFile: settings.rules === undefined ? null : inHome(settings.rules),
   }
 }
@@ -179,7 +183,7 @@ async function loadSettings(paths: HomePaths): Promise<Settings> {
 
 /** Throws EmrmError `config-invalid`; an unknown key is named, never ignored. */
 export function parseSettings(json: unknown, file: string): Settings {
-  const places = ['data?', 'vault?', 'vaultQuotaBytes?', 'rules?']
+  const places = ['data?', 'vault?', 'vaultQuotaBytes?', 'rules?', 'labels?']
   const keys = ['name', 'basePort', 'listen?', 'announce?', 'api?', 'logLevel?', 'mdns?', ...places]
   const object = readObject(json, file, keys)
   const given = <T>(key: string, read: (value: unknown, where: string) => T): T | undefined =>
@@ -198,6 +202,7 @@ export function parseSettings(json: unknown, file: string): Settings {
     vault: given('vault', readVault),
     vaultQuotaBytes: given('vaultQuotaBytes', readByteCount),
     rules: given('rules', readText),
+    labels: given('labels', readText),
   })
 }
 

@@ -11,6 +11,7 @@ import { homePaths, loadConfig, type PeerConfig } from './config.ts'
 import { EmrmError } from './model/errors.ts'
 import { makeQuorum } from './model/quorum.ts'
 import type { CareReport } from './records/caretaker.ts'
+import type { RedealReport } from './records/redeal.ts'
 import type { VaultExamination } from './records/vault-check.ts'
 import type { VaultPlace } from './vault-place.ts'
 import { usageText } from './vault-text.ts'
@@ -44,7 +45,9 @@ export async function examine(
     good('settings', `network ${config.genesis.network}, ${config.peers.length} peers listed`),
     await checkSecrets(config),
     await checkDisk(config),
-    ...(status === null ? await checkPorts(config) : [...checkRunning(config, status), checkCare(status.care)]),
+    ...(status === null
+      ? await checkPorts(config)
+      : [...checkRunning(config, status), checkCare(status.care), checkShares(status.care.redeal)]),
     await checkVault(config, status !== null),
     ...(await checkNeighbours(config)),
   ]
@@ -53,17 +56,22 @@ export async function examine(
 const good = (check: string, detail: string): Check => ({ check, ok: true, detail })
 const bad = (check: string, detail: string): Check => ({ check, ok: false, detail })
 
-type Running = PeerStatus & { readonly headTime?: number; readonly care: CareReport }
+type Headed = { readonly header: { readonly timestamp: number } }
+type Running = PeerStatus & {
+  readonly headTime?: number
+  readonly care: CareReport & { readonly redeal: RedealReport }
+}
 
 async function statusOf(home: string): Promise<Running | null> {
   try {
     const api = await connectApi(homePaths(home))
     try {
-      const care = (await api.call('GET', '/v1/vault')) as CareReport
+      const care = (await api.call('GET', '/v1/vault')) as Running['care']
       const status = { ...((await api.call('GET', '/v1/status')) as PeerStatus), care }
       if (status.height === 0) return status
-      const block = (await api.call('GET', `/v1/blocks/${status.height}`)) as { header: { timestamp: number } }
-      return { ...status, headTime: block.header.timestamp }
+      // Right after it began with a snapshot a peer has no block yet.
+      const block = await api.call('GET', `/v1/blocks/${status.height}`).catch(() => null)
+      return block === null ? status : { ...status, headTime: (block as Headed).header.timestamp }
     } finally {
       api.close()
     }
@@ -181,6 +189,15 @@ function placeText(place: VaultPlace): string {
     case 'bucket':
       return `bucket ${place.bucket}/${place.prefix}${place.endpoint === null ? '' : ` at ${place.endpoint}`}`
   }
+}
+
+function checkShares({ due, dealt, lastFailure }: RedealReport): Check {
+  const done = dealt === 0 ? '' : `, ${dealt} dealt anew since the start`
+  if (due === 0) return good('key shares', `all lie with the present committee${done}`)
+  const waiting = `${due} record(s) whose key lies with a former committee or has lost a share${done}`
+  return lastFailure === null
+    ? good('key shares', `${waiting}; they are being dealt anew`)
+    : bad('key shares', `${waiting}; the last try ended with ${lastFailure}, the peer tries again by itself`)
 }
 
 async function checkNeighbours(config: PeerConfig): Promise<readonly Check[]> {

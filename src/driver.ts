@@ -40,12 +40,14 @@ import {
   type GossipVerdict,
   type Log,
   type Network,
+  type SignatureChecker,
   type Signer,
   type Storage,
   TOPICS,
   type Topic,
 } from './ports.ts'
 import { broadcast, hasObservers, makeCrossing, type Road, topicOf, unwrapFromGossip, wrapForGossip } from './roads.ts'
+import { makeSnapshots, type Snapshots } from './snapshot/snapshots.ts'
 import { decodeMessage, encodeMessage, makeBlock } from './wire/codec.ts'
 import { verdictOf } from './wire/gossip-rules.ts'
 import { signMessage, type Verifier } from './wire/verify.ts'
@@ -60,6 +62,7 @@ export type DriverOptions = {
   readonly storage: Storage
   readonly network: Network
   readonly verifier: Verifier
+  readonly signatures: Pick<SignatureChecker, 'check'>
   readonly signer: Signer
   readonly clock: Clock
   readonly log: Log
@@ -74,6 +77,8 @@ export type DriverOptions = {
   readonly pacemaker: { readonly viewTimeoutMs: number; readonly viewTimeoutMaxMs: number; readonly resendMs: number }
   /** Called after each executed block. */
   readonly onExecuted: (block: Block, results: readonly RequestResult[]) => void
+  /** Called after a snapshot replaced the state as a whole. */
+  readonly onAdopted: () => void
   /** The disk failed or our state diverged: the peer must stop. */
   readonly onFatal: (error: unknown) => void
 }
@@ -128,9 +133,19 @@ export function makeDriver(options: DriverOptions): Driver {
     network,
     verifier,
     log,
+    signatures: options.signatures,
     head: () => ledger.head().height,
     deliver: message => feed({ type: 'message', message, nowMs: clock.steadyMs() }),
     settled: () => outbox.drained(),
+    far: () => snapshots.far(),
+    bySnapshot: peers => snapshots.join(peers),
+  })
+  const snapshots: Snapshots = makeSnapshots({
+    ...{ chainId: options.chainId, ledger, network, storage, log },
+    drained: () => outbox.drained(),
+    persist: change => outbox.persist(change),
+    onAdopted,
+    onFatal: fail,
   })
   const heartbeat: Heartbeat = makeHeartbeat({
     ...{ network, clock, log, catchUp, signFrom: options.signFrom, onSignFrom: options.onSignFrom },
@@ -169,6 +184,7 @@ export function makeDriver(options: DriverOptions): Driver {
 
   /** Steps are never nested: an effect that causes an input queues it. */
   function feed(input: Input): void {
+    if (snapshots.isAdopting()) return
     inputs.push(input)
     if (stepping || stopped) return
     stepping = true
@@ -176,11 +192,15 @@ export function makeDriver(options: DriverOptions): Driver {
       for (let next = inputs.shift(); next !== undefined && !stopped; next = inputs.shift())
         for (const effect of replica.step(next)) perform(effect)
     } catch (error) {
-      stopped = true
-      options.onFatal(error)
+      fail(error)
     } finally {
       stepping = false
     }
+  }
+
+  function fail(error: unknown): void {
+    stopped = true
+    options.onFatal(error)
   }
 
   function begin(restored: readonly VoteRecord[]): void {
@@ -276,9 +296,11 @@ export function makeDriver(options: DriverOptions): Driver {
     const { height, author } = block.header
     const fault = ledger.checkBlock(block, false, clock.nowMs())
     if (fault !== null) throw diverged(height, fault.reason)
+    const handover = ledger.handover()
     const { results, outcomes } = ledger.execute(block)
     headCertificate = certificate
     store(block, certificate, outcomes)
+    snapshots.executed(block, certificate, handover)
     intake.settle(results, block.header.timestamp)
     log.debug('decided', {
       height,
@@ -300,6 +322,15 @@ export function makeDriver(options: DriverOptions): Driver {
     if (++blocksSinceCheckpoint < CHECKPOINT_BLOCKS) return
     blocksSinceCheckpoint = 0
     outbox.persist({ type: 'checkpoint', ...ledger.checkpoint() })
+  }
+
+  /** On a snapshot now. The requests among its blocks are not known one by one, but which of them may not run again is. */
+  function onAdopted(certificate: DecideCertificate): void {
+    headCertificate = certificate
+    blocksSinceCheckpoint = 0
+    intake.forgetExecuted()
+    options.onAdopted()
+    begin([])
   }
 
   function setTimer(effect: Extract<Effect, { type: 'set-timer' }>): void {
@@ -376,6 +407,7 @@ export function makeDriver(options: DriverOptions): Driver {
       for (const cancel of timers.values()) cancel()
       intake.stop()
       catchUp.stop()
+      await snapshots.stop()
       await outbox.drained()
       if (blocksSinceCheckpoint > 0) await storage.write([{ type: 'checkpoint', ...ledger.checkpoint() }])
     },

@@ -9,7 +9,7 @@ import { enforce, localMinuteOfDay, localWeekday } from './enforcer/enforce.ts'
 import { parseRules } from './enforcer/rules.ts'
 import { EmrmError } from './model/errors.ts'
 import { digestOf } from './model/hash.ts'
-import type { Grant } from './model/operations.ts'
+import type { AttributeRow, Grant } from './model/operations.ts'
 import type { Clock, Log } from './ports.ts'
 import type { RecordFacts } from './records/ledger-view.ts'
 import type { HouseAnswer } from './records/share-server.ts'
@@ -31,7 +31,8 @@ export type OpenProgram = (source: {
 }) => Promise<RulesProgram>
 
 export type HouseRules = {
-  ask(grant: Grant, record: RecordFacts): Promise<HouseAnswer>
+  /** `attributes`: Att_u of the requester, as the chain's credentials say now. */
+  ask(grant: Grant, record: RecordFacts, attributes: readonly AttributeRow[]): Promise<HouseAnswer>
   stop(): Promise<void>
 }
 
@@ -86,7 +87,7 @@ export async function openHouseRules(options: HouseRulesOptions): Promise<HouseR
   }
   lookLater()
   return {
-    ask: (grant, record) => current.ask(grant, record),
+    ask: (grant, record, attributes) => current.ask(grant, record, attributes),
     async stop() {
       stopped = true
       cancel()
@@ -110,9 +111,10 @@ async function load(file: string, text: string, { openProgram, clock }: HouseRul
   const program = await openProgram({ text, schema: CEDAR_SCHEMA, permitName: CHAIN_GRANT })
   return {
     rules: program.rules,
-    async ask(grant, record) {
+    async ask(grant, record, rows) {
       const now = clock.nowMs()
-      const facts = { ...record, minuteOfDay: localMinuteOfDay(now), weekday: localWeekday(now) }
+      const attributes = rows.flatMap(({ key, values }) => values.map(value => `${key}=${value}`))
+      const facts = { ...record, attributes, minuteOfDay: localMinuteOfDay(now), weekday: localWeekday(now) }
       return cedarEnforcement((await program.ask(cedarQuestion(grant, facts))) as CedarAnswer | null)
     },
     stop: () => program.stop(),

@@ -34,6 +34,8 @@ export type Intake = {
   submit(request: Verified<Request>, timeoutMs: number): Promise<RequestResult>
   /** Tells the clients, and forgets the requests. */
   settle(results: readonly RequestResult[], blockTime: Timestamp): void
+  /** Drops what was executed while this peer did not see it. Who waits for one of these hears nothing, and looks it up. */
+  forgetExecuted(): void
   /** Called now and then. */
   repeat(): void
   stop(): void
@@ -115,6 +117,11 @@ export function makeIntake(options: Options): Intake {
         for (const waiter of waiters.get(result.request) ?? []) waiter.resolve(result)
         waiters.delete(result.request)
       }
+    },
+    forgetExecuted() {
+      const all = mempool.take({ countMax: Number.MAX_SAFE_INTEGER, bytesMax: Number.MAX_SAFE_INTEGER })
+      mempool.remove(all.filter(({ id }) => options.isExecuted(id)).map(({ id }) => id))
+      mempool.expire(options.blockTime())
     },
     repeat() {
       giveUp()

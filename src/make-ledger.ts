@@ -6,7 +6,7 @@ import { Ledger } from './ledger/ledger.ts'
 import type { Committee } from './model/committee.ts'
 import type { Genesis } from './model/genesis.ts'
 import type { Digest, Height } from './model/ids.ts'
-import { makeVerifier } from './wire/verify.ts'
+import { makeVerifier, verifySignature } from './wire/verify.ts'
 
 export type Chain = { readonly genesis: Genesis; readonly chainId: Digest; readonly committee: Committee }
 
@@ -17,6 +17,7 @@ export function makeLedger({ genesis, chainId, committee }: Chain): Ledger {
   const ledger: Ledger = new Ledger({
     ...{ genesis, chainId, committee },
     verifyEvidence: operation => provesFault(operation, court),
+    verifySignature,
   })
   return ledger
 }

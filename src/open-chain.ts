@@ -1,4 +1,4 @@
-// A chain as it stands on disk, made live again: the last checkpoint, then the blocks after it executed once more. A state that does
+// A chain as it stands on disk, made live again: the last checkpoint (or the snapshot with which the home began), then the blocks after it executed once more. A state that does
 // not give the digest that the next header carries is noticed here, before the peer says a word. Not here: keeping up (catch-up.ts).
 
 import type { Ledger } from './ledger/ledger.ts'
@@ -16,7 +16,9 @@ export async function openChain(storage: Storage, chain: Chain, log: Log): Promi
   const head = await storage.head()
   const checkpoint = await storage.loadCheckpoint()
   if (checkpoint.root !== null && checkpoint.height > 0) {
-    const { block } = await storedBlock(storage, checkpoint.height)
+    const base = storage.base()?.at
+    const isBase = base?.header.height === checkpoint.height
+    const block = isBase ? base : (await storedBlock(storage, checkpoint.height)).block
     ledger.restore(checkpoint.entries, checkpoint.height, checkpoint.root, block)
   }
   let headCertificate: DecideCertificate | null = null
@@ -33,8 +35,13 @@ export async function openChain(storage: Storage, chain: Chain, log: Log): Promi
     headCertificate = certificate
     if (height % 5000 === 0) log.info('replaying', { height, head })
   }
-  if (headCertificate === null && head > 0) headCertificate = (await storedBlock(storage, head)).certificate
+  if (headCertificate === null && head > 0) headCertificate = await certificateAt(storage, head)
   return { ledger, headCertificate }
+}
+
+async function certificateAt(storage: Storage, height: Height): Promise<DecideCertificate> {
+  const base = storage.base()?.at
+  return base?.header.height === height ? base.certificate : (await storedBlock(storage, height)).certificate
 }
 
 export async function storedBlock(storage: Storage, height: Height): Promise<StoredBlock> {

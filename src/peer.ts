@@ -9,10 +9,12 @@ import { makeLibp2pNetwork } from './adapters/libp2p-network.ts'
 import { makeLog, systemClock } from './adapters/node-system.ts'
 import { openVault } from './adapters/open-vault.ts'
 import { openSignGuard, saveSignGuard } from './adapters/sign-guard.ts'
+import { makeSignatureChecker } from './adapters/signature-checker.ts'
 import { twinMaker } from './adapters/twin-maker.ts'
 import type { PeerHandle, PeerStatus, TransactionView } from './api/peer-handle.ts'
 import type { PeerConfig, PeerKeys } from './config.ts'
 import { type Driver, makeDriver } from './driver.ts'
+import { makeLedger } from './make-ledger.ts'
 import { admittedPeers, watchMembership } from './membership.ts'
 import { Mempool } from './mempool.ts'
 import { EmrmError } from './model/errors.ts'
@@ -21,10 +23,11 @@ import { asHeight, asTimestamp, type BlockId, type Height, type RequestId } from
 import { inclusionProof } from './model/merkle.ts'
 import type { Operation, RequestResult } from './model/operations.ts'
 import { openChain } from './open-chain.ts'
-import type { Log, StoredBlock } from './ports.ts'
+import type { Log, Storage, StoredBlock } from './ports.ts'
 import { openRecordDesk } from './record-desk.ts'
 import { examineVault } from './records/vault-check.ts'
 import { type LimitedVault, limitVault } from './records/vault-limit.ts'
+import { baseHeight, beforeSnapshot, standOnBase } from './snapshot/base.ts'
 import { verifyHome } from './verify-home.ts'
 import { VERSION } from './version.ts'
 import { genesisCommittee } from './wire/codec.ts'
@@ -86,7 +89,10 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
     const onBlock = watchMembership(ledger, peers => network.admit(peers))
     const { viewTimeoutMs, viewTimeoutMaxMs } = views.parameters()
 
+    const signatures = makeSignatureChecker()
+    closing.push(() => signatures.close())
     const driver = makeDriver({
+      signatures,
       chainId,
       ledger,
       mempool,
@@ -103,6 +109,10 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       pacemaker: { viewTimeoutMs, viewTimeoutMaxMs, resendMs: Math.floor(viewTimeoutMs / RESENDS_PER_TIMEOUT) },
       onExecuted: block => {
         onBlock(block)
+        for (const wake of nextBlocks.splice(0)) wake()
+      },
+      onAdopted: () => {
+        network.admit(admittedPeers(ledger))
         for (const wake of nextBlocks.splice(0)) wake()
       },
       onFatal: error => {
@@ -170,11 +180,17 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
           institution: identifierOf(keys.institution.publicKey),
         }),
       connections: () => network.connections(),
+      beginning: async () => {
+        const first = makeLedger(chain)
+        await standOnBase(first, chainId, storage)
+        return first
+      },
       block: ref => driver.stored().then(() => blockOf(storage, ref)),
       transaction: id => driver.stored().then(() => transactionOf(storage, id)),
       submit,
       submitAsInstitution,
       addRecord: (source, options) => desk.addRecord(source, options),
+      localEntry: record => desk.localEntry(record),
       release: (grant, recipientKey) => desk.release(grant, recipientKey),
       leaves: (record, grant) => desk.leaves(record, grant),
       ciphertext: (record, grant, fromPiece) => desk.ciphertext(record, grant, fromPiece),
@@ -195,16 +211,20 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
   }
 }
 
-type StorageReader = Pick<Awaited<ReturnType<typeof openLevelStorage>>, 'blockAt' | 'heightOf' | 'requestAt'>
+type StorageReader = Pick<Storage, 'blockAt' | 'heightOf' | 'requestAt' | 'base'>
 
 async function blockOf(storage: StorageReader, ref: Height | BlockId): Promise<StoredBlock | null> {
   const height = typeof ref === 'number' ? ref : await storage.heightOf(ref)
-  return height === null ? null : storage.blockAt(height)
+  const stored = height === null ? null : await storage.blockAt(height)
+  const base = baseHeight(storage)
+  if (stored === null && base > 0 && (height === null || height <= base)) throw beforeSnapshot(storage)
+  return stored
 }
 
 /** P-12: a request with the Merkle proof that it stands in its block. */
 async function transactionOf(storage: StorageReader, id: RequestId): Promise<TransactionView | null> {
   const place = await storage.requestAt(id)
+  if (place === null && storage.base() !== null) throw beforeSnapshot(storage)
   const stored = place === null ? null : await storage.blockAt(place.height)
   const request = place === null ? undefined : stored?.block.requests[place.index]
   const outcome = place === null ? undefined : stored?.outcomes[place.index]

@@ -2,9 +2,10 @@
 // Not here: what travels through them (wire/codec makes the bytes), and records' bytes (records/vault declares that port).
 
 import type { Block } from './model/block.ts'
-import type { BlockId, Digest, Height, PeerId, RequestId, View } from './model/ids.ts'
+import type { BlockId, Digest, Height, PeerId, PublicKey, RequestId, View } from './model/ids.ts'
 import type { DecideCertificate } from './model/messages.ts'
 import type { Outcome } from './model/operations.ts'
+import type { Anchor, Handover, Manifest } from './model/snapshot.ts'
 import type { VoteRecord } from './model/vote-record.ts'
 
 /** Gossip topics, one for each message kind; the version stands last. */
@@ -31,6 +32,8 @@ export const PROTOCOLS = {
   deposit: '/emrm/deposit/1',
   /** Release of a share under a grant. */
   share: '/emrm/share/1',
+  /** Snapshots of the state, and the committees that lead to them. */
+  snapshot: '/emrm/snapshot/1',
 } as const
 export type Protocol = (typeof PROTOCOLS)[keyof typeof PROTOCOLS]
 
@@ -100,6 +103,8 @@ export type StoredChange =
       readonly root: Digest
       readonly changes: ReadonlyMap<string, Uint8Array | null>
     }
+  /** What leads to the committee of the next epoch. */
+  | { readonly type: 'handover'; readonly handover: Handover }
 
 /** LevelDB in production, memory in the simulation. Every block read is checked against its id: EmrmError `block-corrupt` names the height. */
 export type Storage = {
@@ -109,6 +114,8 @@ export type Storage = {
   loadVotes(): Promise<readonly VoteRecord[]>
   head(): Promise<Height>
   blockAt(height: Height): Promise<StoredBlock | null>
+  /** The block with its certificate in the bytes of /emrm/blocks/1, not decoded: its checksum holds. */
+  frameAt(height: Height): Promise<Uint8Array | null>
   heightOf(id: BlockId): Promise<Height | null>
   /** Where a request stands in the chain. */
   requestAt(id: RequestId): Promise<{ readonly height: Height; readonly index: number } | null>
@@ -118,7 +125,30 @@ export type Storage = {
     readonly root: Digest | null
     readonly entries: ReadonlyMap<string, Uint8Array>
   }>
+  /** Where this home's blocks begin: the block after it is the first that is surely here. Null: at genesis. */
+  base(): Anchor | null
+  /** From this last height of an epoch on, in order of height. */
+  handovers(from: Height, countMax: number): Promise<readonly Handover[]>
+  readonly snapshots: SnapshotStore
+  /** Puts a sealed snapshot in place of the state, atomically: after a crash in the middle the next opening finishes it. */
+  install(anchor: Anchor): Promise<void>
   close(): Promise<void>
+}
+
+/** Snapshots of the state by height. One that is not sealed is being written or fetched, and survives a crash as far as it came. */
+export type SnapshotStore = {
+  /** Lowest height first. */
+  list(): Promise<readonly { readonly height: Height; readonly sealed: boolean }[]>
+  manifest(height: Height): Promise<Manifest | null>
+  /** Forgets what was there of this height. */
+  begin(manifest: Manifest): Promise<void>
+  putChunk(height: Height, index: number, bytes: Uint8Array): Promise<void>
+  /** Which chunks are there. */
+  chunks(height: Height): Promise<ReadonlySet<number>>
+  /** Exact bytes, checked against their sum; null when there is none. */
+  chunk(height: Height, index: number): Promise<Uint8Array | null>
+  seal(height: Height): Promise<void>
+  forget(height: Height): Promise<void>
 }
 
 export type Clock = {
@@ -132,6 +162,19 @@ export type Clock = {
 
 /** Signs with the institution's key; deterministic (Ed25519), so the same message gives the same bytes. */
 export type Signer = { sign(bytes: Uint8Array): Uint8Array }
+
+export type SignatureJob = {
+  readonly publicKey: PublicKey
+  readonly bytes: Uint8Array
+  readonly signature: Uint8Array
+}
+
+/** Checks many Ed25519 signatures without holding up the peer's own thread. Rejects when it cannot say. */
+export type SignatureChecker = {
+  /** One answer for each, in order. */
+  check(jobs: readonly SignatureJob[]): Promise<readonly boolean[]>
+  close(): Promise<void>
+}
 
 export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined>>
 /** Structured log; never a patient's data, a key or a token. */

@@ -13,16 +13,23 @@ import type { Identifier, RecordId, RequestId } from './model/ids.ts'
 import type { Grant, Operation, RequestResult } from './model/operations.ts'
 import { type Clock, type Log, type Network, PROTOCOLS } from './ports.ts'
 import { type Care, type CareReport, Caretaker } from './records/caretaker.ts'
-import { collectShares } from './records/collect.ts'
+import { type Collected, collectShares } from './records/collect.ts'
 import { Depositor } from './records/deposit.ts'
 import { DepositReceiver } from './records/deposit-receiver.ts'
+import { Eraser } from './records/eraser.ts'
+import { guardErased } from './records/erasure-guard.ts'
 import { type Intake, type IntakeOptions, prepareRecord } from './records/intake.ts'
+import { parseLabelRules, standardLabels } from './records/labels/rules.ts'
 import type { RecordFacts } from './records/ledger-view.ts'
+import { type LocalEntry, localIndexKey, readEntry } from './records/local-index.ts'
 import { PieceServer } from './records/piece-server.ts'
 import { fetchLeaves, fetchPieces } from './records/piece-source.ts'
+import { Redealer, type RedealReport } from './records/redeal.ts'
 import { ShareServer } from './records/share-server.ts'
+import { ShareShelf } from './records/share-shelf.ts'
 import { type MakeTwin, PlainCopy } from './records/twin.ts'
 import type { LimitedVault } from './records/vault-limit.ts'
+import { readJsonFile } from './shape.ts'
 import { verifySignature } from './wire/verify.ts'
 
 /** How long `record add` waits for 2f+1 validators to sign for their shares. */
@@ -56,23 +63,35 @@ export type RecordDesk = {
   leaves(record: RecordId, grant: RequestId): Promise<readonly Uint8Array[]>
   /** Looks at everything in the vault, mends what can be mended, yields the records with which something was wrong. */
   scrub(signal: AbortSignal): AsyncIterable<Care>
-  careReport(): CareReport
+  careReport(): CareReport & { readonly redeal: RedealReport }
+  /** What this hospital noted of a record when it took it in; null when it did not. */
+  localEntry(record: RecordId): Promise<LocalEntry | null>
   stop(): Promise<void>
 }
 
-/** Sets the handlers of the record protocols, so before the network starts. Throws EmrmError `rules-invalid`. */
+/** Sets the handlers of the record protocols, so before the network starts. Throws EmrmError `rules-invalid`, `label-rules-invalid`. */
 export async function openRecordDesk(options: RecordDeskOptions): Promise<RecordDesk> {
-  const { config, keys, network, vault, clock, log, nextBlock } = options
+  const { config, keys, network, clock, log, nextBlock } = options
   const ledger = ledgerFacts(options.ledger)
+  const vault = guardErased(options.vault, record => ledger.isErased(record))
   const self: Identifier = identifierOf(keys.institution.publicKey)
   const house = await openHouseRules({ file: config.rulesFile, openProgram: options.openProgram, clock, log })
+  const { labelsFile } = config
+  const labelRules =
+    labelsFile === null ? standardLabels() : parseLabelRules(await readJsonFile(labelsFile), labelsFile)
+  const seed = keys.institution.seed()
+  const indexKey = localIndexKey(seed)
+  seed.fill(0)
+  log.info('label-rules-loaded', { id: labelRules.id, version: labelRules.version, digest: labelRules.digest })
   const sealKey = keys.seal
   const { chainId } = config
   const stopping = new AbortController()
 
+  const shelf = new ShareShelf({ vault, log })
   const receiver = new DepositReceiver({
-    ...{ vault, ledger, sealKey, chainId, nextBlock, clock, log },
+    ...{ vault, shelf, ledger, self, sealKey, chainId, nextBlock, clock, log, freshness: options.staleMs },
     sign: bytes => keys.institution.sign(bytes),
+    onLoss: (record, loss, validator) => redealer.noteLoss(record, loss, validator),
   })
   const depositor = new Depositor({
     vault,
@@ -86,11 +105,18 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
     log,
   })
   const freshness = options.staleMs
-  const caretaker = new Caretaker({ vault, ledger, network, self, receiver, freshness, clock, log })
+  const submit = (operation: Operation): Promise<RequestResult> => options.submitAsInstitution(operation)
+  const eraser = new Eraser({ vault, ledger, self, submit, clock, log })
+  const caretaker = new Caretaker({ eraser, vault, ledger, network, self, receiver, shelf, freshness, clock, log })
   const onDamage = (record: RecordId): void => caretaker.later(record)
   const shareServer = new ShareServer({
-    ...{ vault, ledger, sealKey, nextBlock, clock, log, freshness, onDamage },
-    enforce: (grant, record) => house.ask(grant, record),
+    ...{ vault, shelf, ledger, sealKey, nextBlock, clock, log, freshness, onDamage },
+    enforce: (grant, record) => house.ask(grant, record, options.ledger.views.attributesNow(grant.requester)),
+  })
+  const redealer = new Redealer({
+    ...{ vault, ledger, network, shares: shareServer, receiver, verifySignature, chainId, self, clock, log },
+    submit: options.submitAsInstitution,
+    onDealt: record => depositor.continueLater(record),
   })
   const pieceServer = new PieceServer({ vault, ledger, onDamage, clock, log })
   network.onRequest(PROTOCOLS.deposit, (request, from) => receiver.handle(request, from))
@@ -114,6 +140,18 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
   })
 
   caretaker.start()
+  redealer.start()
+
+  const eraseOnEachBlock = async (): Promise<void> => {
+    while (!stopping.signal.aborted) {
+      const next = nextBlock()
+      await eraser.look()
+      await next
+    }
+  }
+  const cancelErasing = clock.after(CONNECTED_SETTLE_MS, () => {
+    eraseOnEachBlock().catch(error => log.error('erasing-failed', { reason: String(error) }))
+  })
 
   async function register(operation: Operation & { readonly record: RecordId }): Promise<RequestResult> {
     const result = await options.submitAsInstitution(operation)
@@ -150,11 +188,11 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
     }
   }
 
-  type Wanted = Pick<IntakeOptions, 'source' | 'owner' | 'kind' | 'confidentiality' | 'labels' | 'twinOf' | 'signal'>
+  type Wanted = Omit<IntakeOptions, 'vault' | 'ledger' | 'custodian' | 'labelRules' | 'indexKey' | 'onProgress'>
   async function add(wanted: Wanted, onProgress: AddRecordOptions['onProgress']): Promise<Intake & { height: number }> {
     const prepared = await prepareRecord({
       ...wanted,
-      ...{ vault, ledger, custodian: self },
+      ...{ vault, ledger, custodian: self, labelRules, indexKey },
       onProgress: bytes => onProgress?.('encrypted', bytes),
     })
     const { record, twinOf } = prepared.operation
@@ -170,14 +208,14 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
 
   /** The record stands by now: whatever the twin fails of is said beside it. */
   async function addTwin({ operation }: Intake, copy: PlainCopy): Promise<Partial<AddedRecord>> {
-    const { record, owner, kind, confidentiality, labels } = operation
+    const { record, owner, kind, confidentiality, labels, encounter, lastVisit } = operation
     try {
       const { bytes, ruleDigest } = await options.makeTwin({
         ...copy.take(kind),
         extractKey: new Uint8Array(randomBytes(32)),
         patientKey: fromHex(owner),
       })
-      const wanted = { owner, kind, confidentiality, labels, twinOf: record }
+      const wanted = { owner, kind, confidentiality, labels, encounter, lastVisit, twinOf: record }
       const twin = await add({ ...wanted, source: once(bytes) }, undefined)
       return { twin: twin.operation.record, twinRules: ruleDigest }
     } catch (error) {
@@ -194,7 +232,9 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
       try {
         const added = await add({ ...wanted, ...read }, onProgress)
         const { record } = added.operation
-        const entry = { record, height: added.height, size: added.plainSize }
+        const { kind, confidentiality, labels } = added.operation
+        const { labelling } = added
+        const entry = { record, height: added.height, size: added.plainSize, kind, confidentiality, labels, labelling }
         return copy === null ? entry : { ...entry, ...(await addTwin(added, copy)) }
       } finally {
         copy?.wipe()
@@ -202,14 +242,17 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
     },
     async release(grant, recipient) {
       const found = ledger.grant(grant)
-      const entry = found === null ? null : ledger.record(found.record)
+      const entryNow = (): RecordFacts | null => (found === null ? null : ledger.record(found.record))
+      const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(RELEASE_TIMEOUT_MS)])
+      const collect = (entry: RecordFacts): Promise<Collected> =>
+        collectShares({ ledger, network, local: shareServer, clock }, { entry, grant, recipient, signal })
+      const entry = entryNow()
       if (entry === null)
         throw new EmrmError('grant-unknown', 'there is no such grant; ask for access first', { grant })
-      const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(RELEASE_TIMEOUT_MS)])
-      const { shares, refusals } = await collectShares(
-        { ledger, network, local: shareServer, clock },
-        { entry, grant, recipient, signal },
-      )
+      const first = await collect(entry)
+      // The key was dealt anew meanwhile: shares of the two deals do not fit together.
+      const later = entryNow()
+      const { shares, refusals } = later === null || later.shareRoot === entry.shareRoot ? first : await collect(later)
       return {
         shares,
         refusals: refusals.map(({ institution, reason, detail }) => ({
@@ -233,10 +276,14 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
       }
     },
     scrub: signal => caretaker.round(signal),
-    careReport: () => caretaker.report(),
+    careReport: () => ({ ...caretaker.report(), redeal: redealer.report() }),
+    localEntry: record => readEntry(vault, indexKey, record),
     async stop() {
       stopping.abort()
       caretaker.stop()
+      redealer.stop()
+      eraser.stop()
+      cancelErasing()
       cancelDeposits()
       await house.stop()
     },

@@ -3,12 +3,9 @@
 // Not here: signatures, certificates and the vault (verify-home.ts).
 
 import type { Ledger } from './ledger/ledger.ts'
-import { makeLedger } from './make-ledger.ts'
-import type { Genesis } from './model/genesis.ts'
-import { asHeight, type Digest, type Height } from './model/ids.ts'
+import { asHeight, type Height } from './model/ids.ts'
 import type { Outcome } from './model/operations.ts'
 import type { StoredBlock } from './ports.ts'
-import { genesisCommittee } from './wire/codec.ts'
 
 /** More differences than this say no more than the first ones do. */
 const DIFFERENCES_MAX = 100
@@ -25,6 +22,8 @@ export type Difference = {
 
 export type ReplayReport = {
   readonly ok: boolean
+  /** The first height that was replayed: 1, or the one after the snapshot with which the home began. */
+  readonly from: number
   readonly heights: number
   readonly requests: number
   /** Grants and denials among them. */
@@ -33,18 +32,18 @@ export type ReplayReport = {
 }
 
 export async function replayChain(options: {
-  readonly genesis: Genesis
-  readonly chainId: Digest
+  /** Where the blocks go on: at genesis, or on the snapshot with which the home began (snapshot/base.ts). */
+  readonly ledger: Ledger
   readonly head: Height
   readonly blockAt: (height: Height) => Promise<StoredBlock | null>
   readonly onProgress: (done: number, total: number) => void
 }): Promise<ReplayReport> {
-  const { genesis, chainId, head, onProgress } = options
-  const ledger = makeLedger({ genesis, chainId, committee: genesisCommittee(genesis) })
+  const { ledger, head, onProgress } = options
+  const from = ledger.head().height + 1
   const differences: Difference[] = []
   let requests = 0
   let decisions = 0
-  for (let at = 1; at <= head && differences.length < DIFFERENCES_MAX; at++) {
+  for (let at = from; at <= head && differences.length < DIFFERENCES_MAX; at++) {
     const height = asHeight(at)
     const stored = await options.blockAt(height)
     const fault = stored === null ? 'block-missing' : faultOf(ledger, stored)
@@ -71,7 +70,7 @@ export async function replayChain(options: {
       await new Promise(resolve => setImmediate(resolve))
     }
   }
-  return { ok: differences.length === 0, heights: ledger.head().height, requests, decisions, differences }
+  return { ok: differences.length === 0, from, heights: ledger.head().height, requests, decisions, differences }
 }
 
 function faultOf(ledger: Ledger, { block }: StoredBlock): string | null {

@@ -1,4 +1,4 @@
-// `emrm verify`: the whole local chain again, from genesis, trusting nothing on disk: hash pointers (P-11), Merkle roots (P-10),
+// `emrm verify`: the whole local chain again, from genesis (or from the snapshot with which the home began), trusting nothing on disk: hash pointers (P-11), Merkle roots (P-10),
 // certificates, state digests; then everything in the vault. Not here: repair.
 
 import type { Ledger } from './ledger/ledger.ts'
@@ -11,10 +11,11 @@ import { asHeight, type Digest, type Height, type Identifier } from './model/ids
 import type { Storage } from './ports.ts'
 import { concernedRecords, examineRecord, type RecordProblem } from './records/scrub.ts'
 import type { Vault } from './records/vault.ts'
+import { baseHeight, standOnBase } from './snapshot/base.ts'
 import { makeVerifier } from './wire/verify.ts'
 
 export type VerifyProblem = {
-  readonly what: 'block' | 'certificate' | 'state' | 'record' | 'store'
+  readonly what: 'block' | 'certificate' | 'state' | 'record' | 'store' | 'snapshot'
   readonly height?: number
   readonly record?: string
   readonly reason: string
@@ -22,6 +23,9 @@ export type VerifyProblem = {
 
 export type VerifyReport = {
   readonly ok: boolean
+  /** The first height whose block is here: 1, or the one after the snapshot with which this home began, which is checked too. */
+  readonly from: number
+  /** The last height that holds. */
   readonly heights: number
   readonly records: number
   /** Lowest height first. */
@@ -48,8 +52,12 @@ export async function verifyHome(options: {
   const { storage, vault, self, nowMs, onProgress } = options
   const head = await storage.head()
   const problems: VerifyProblem[] = []
+  const base = baseHeight(storage)
   const ledger = makeLedger(options)
-  const firstBad = await verifyChain(ledger, options, head, onProgress)
+  const firstBad =
+    (base > 0 ? await verifyOlder(options, base) : null) ??
+    (await verifyBase(ledger, options)) ??
+    (await verifyChain(ledger, options, head, onProgress))
   if (firstBad !== null) problems.push(firstBad)
   // A chain that does not hold says nothing of what should be in the vault.
   const isKnown = firstBad === null && self !== null
@@ -70,6 +78,7 @@ export async function verifyHome(options: {
   }
   return {
     ok: problems.length === 0 && missing.length === 0,
+    from: base + 1,
     heights: firstBad?.height === undefined ? head : firstBad.height - 1,
     records: records.length,
     problems,
@@ -77,20 +86,46 @@ export async function verifyHome(options: {
   }
 }
 
+type ChainOptions = {
+  readonly storage: Storage
+  readonly genesis: Genesis
+  readonly chainId: Digest
+  readonly committee: Committee
+}
+
+/** Blocks from before a home fell so far behind that it went on with a snapshot: as far as they go. */
+async function verifyOlder(options: ChainOptions, base: Height): Promise<VerifyProblem | null> {
+  let last = 0
+  while (last < base && (await isStored(options.storage, last + 1))) last++
+  return verifyChain(makeLedger(options), options, asHeight(last), () => {})
+}
+
+/** A damaged block is stored; it is named when it is verified. */
+const isStored = (storage: Storage, height: number): Promise<boolean> =>
+  storage.blockAt(asHeight(height)).then(
+    stored => stored !== null,
+    () => true,
+  )
+
+async function verifyBase(ledger: Ledger, options: ChainOptions): Promise<VerifyProblem | null> {
+  try {
+    await standOnBase(ledger, options.chainId, options.storage)
+    return null
+  } catch (error) {
+    if (!(error instanceof EmrmError)) throw error
+    return { what: 'snapshot', height: baseHeight(options.storage), reason: error.code }
+  }
+}
+
 /** The first block that does not hold: what stands after it hangs in the air. */
 async function verifyChain(
   ledger: Ledger,
-  options: {
-    readonly storage: Storage
-    readonly genesis: Genesis
-    readonly chainId: Digest
-    readonly committee: Committee
-  },
+  options: ChainOptions,
   head: Height,
   onProgress: VerifyProgress,
 ): Promise<VerifyProblem | null> {
   const verifier = makeVerifier({ chainId: options.chainId, committeeAt: height => ledger.committeeAt(height) })
-  for (let height = 1; height <= head; height++) {
+  for (let height = ledger.head().height + 1; height <= head; height++) {
     try {
       const stored = await options.storage.blockAt(asHeight(height))
       if (stored === null) return { what: 'store', height, reason: 'block-missing' }
@@ -122,6 +157,8 @@ function reasonOf(fault: RecordProblem): string {
       return `share-corrupt: ${fault.item}`
     case 'missing':
       return 'ciphertext-missing: this hospital should hold a copy'
+    case 'erased':
+      return 'record-erased: something of an erased record is still here'
     case 'share-missing':
       return 'share-missing: this validator has lost its share of the key'
     default:

@@ -1,22 +1,17 @@
-// Checks a patient's report with nothing but the network's genesis: no peer, no chain. In this order: the header and the quorum that signed
-// it, the count, then the lines one after the other; the first thing that does not fit is named. What a line says is encoded again
-// and has to be the very bytes that the state digest covers, so a changed word fails like a changed number.
-//
-// A limit, said openly: the certificate is checked against the committee of genesis. Once the authority changed the committee, a report of a
-// later height needs the chain itself ("emrm verify", "emrm replay"), and is refused here as `committee-changed`, never believed.
+// Checks a patient's report with nothing but the network's genesis: no peer, no chain. In this order: the path of committees from genesis on,
+// the header and the quorum that signed it, the count, then the lines one after the other; the first thing that does not fit is named.
+// What a line says is encoded again and has to be the very bytes that the state digest covers, so a changed word fails like a changed number.
 
+import { bytesOf, followPath, headerSignedBy } from './committee-path.ts'
 import type { DecisionEntry } from './ledger/entries.ts'
 import { verifyStateProof } from './ledger/proofs.ts'
 import { Store } from './ledger/store.ts'
 import type { Table } from './ledger/table.ts'
-import type { BlockHeader } from './model/block.ts'
 import type { Committee } from './model/committee.ts'
-import { blockIdOf, fromHex } from './model/hash.ts'
+import { fromHex } from './model/hash.ts'
 import { type Digest, isHexadecimal } from './model/ids.ts'
-import type { DecideCertificate } from './model/messages.ts'
-import { isObject, proofFromText, REPORT_FORMAT, REPORT_LINES_MAX, reportKeys } from './report.ts'
-import { decodeCertificate, decodeHeader, WireFault } from './wire/codec.ts'
-import { makeVerifier } from './wire/verify.ts'
+import { isObject, proofFromText } from './proof-text.ts'
+import { REPORT_FORMAT, REPORT_LINES_MAX, reportKeys } from './report.ts'
 
 export type ReportVerdict =
   | {
@@ -29,25 +24,33 @@ export type ReportVerdict =
       readonly decisions: number
       readonly granted: number
       readonly opened: number
+      /** How often the committee had changed by then. */
+      readonly committeeChanges: number
     }
-  /** `line`: its number, from 0; null when the report as a whole is wrong. */
-  | { readonly ok: false; readonly line: number | null; readonly reason: string }
+  /** `line`: its number, from 0; null when the report as a whole is wrong. `step`: which change of the committee is not proved, from 0. */
+  | { readonly ok: false; readonly line: number | null; readonly step?: number; readonly reason: string }
 
+/** `committee`: that of genesis. */
 type Chain = { readonly chainId: Digest; readonly committee: Committee }
 type Wrong = { readonly line: number | null; readonly reason: string }
 
 /** `report`: parsed JSON, from anyone. Never throws for what stands in it. */
 export function verifyReport(report: unknown, chain: Chain): ReportVerdict {
   const wrong = (reason: string, line: number | null = null): ReportVerdict => ({ ok: false, line, reason })
-  if (!isObject(report, ['format', 'chainId', 'owner', 'height', 'count', 'lines', 'anchor']))
+  if (typeof report === 'object' && report !== null && 'format' in report && report.format !== REPORT_FORMAT)
+    return wrong('format-unknown')
+  if (!isObject(report, ['format', 'chainId', 'owner', 'height', 'count', 'lines', 'path', 'anchor']))
     return wrong('report-malformed')
-  const { format, chainId, owner, height, lines } = report
-  if (format !== REPORT_FORMAT) return wrong('format-unknown')
+  const { chainId, owner, height, lines, path, anchor } = report
   if (chainId !== chain.chainId) return wrong('another-network')
   if (typeof owner !== 'string' || !isHexadecimal(owner, 32)) return wrong('owner-malformed')
   if (!Array.isArray(lines) || lines.length > REPORT_LINES_MAX) return wrong('lines-malformed')
-  const header = anchorOf(report['anchor'], chain)
-  if (typeof header === 'string') return wrong(header)
+  const office = followPath(path, { chainId: chain.chainId, genesis: chain.committee })
+  if (!office.ok)
+    return { ok: false, line: null, reason: office.reason, ...(office.step === null ? {} : { step: office.step }) }
+  if (!isObject(anchor, ['header', 'certificate'])) return wrong('anchor-malformed')
+  const header = headerSignedBy(anchor, chain.chainId, office)
+  if (typeof header === 'string') return wrong(`anchor-${header}`)
   if (header.height - 1 !== height) return wrong('anchor-of-another-height')
   const root = fromHex(header.stateRoot)
   const store = new Store()
@@ -55,7 +58,7 @@ export function verifyReport(report: unknown, chain: Chain): ReportVerdict {
     if (!isObject(part, ['value', 'proof'])) return false
     const { value } = part
     const proof = proofFromText(part['proof'])
-    const bytes = value === null ? null : bytesOf(table, value)
+    const bytes = value === null ? null : bytesOf(() => table.bytesOf(value))
     if (proof === null || (value !== null && bytes === null)) return false
     return verifyStateProof({ root, key, value: bytes, proof })
   }
@@ -79,7 +82,8 @@ export function verifyReport(report: unknown, chain: Chain): ReportVerdict {
   }
   if (lines.length > counted) return wrong('line-not-counted', counted)
   const time = header.timestamp
-  return { ok: true, owner, height: header.height - 1, time, decisions: counted, granted, opened }
+  const committeeChanges = (path as readonly unknown[]).length
+  return { ok: true, owner, height: header.height - 1, time, decisions: counted, granted, opened, committeeChanges }
 }
 
 const LINE = ['number', 'decision', 'proof', 'grant', 'receipt', 'emergency']
@@ -107,37 +111,3 @@ function lineFault(
     return 'emergency-not-proved'
   return null
 }
-
-/** The header that a quorum signed, or what is wrong with it. */
-function anchorOf(anchor: unknown, { chainId, committee }: Chain): BlockHeader | string {
-  if (!isObject(anchor, ['header', 'certificate', 'committee'])) return 'anchor-malformed'
-  const [headerBytes, certificateBytes] = [bytesIn(anchor['header']), bytesIn(anchor['certificate'])]
-  if (headerBytes === null || certificateBytes === null) return 'anchor-malformed'
-  let header: BlockHeader
-  let certificate: DecideCertificate
-  try {
-    header = decodeHeader(headerBytes)
-    certificate = decodeCertificate(certificateBytes)
-  } catch (error) {
-    if (error instanceof WireFault) return 'anchor-malformed'
-    throw error
-  }
-  if (header.chainId !== chainId) return 'another-network'
-  if (certificate.height !== header.height || certificate.id !== blockIdOf(headerBytes))
-    return 'certificate-of-another-block'
-  if (anchor['committee'] !== committee.hash) return 'committee-changed'
-  const verdict = makeVerifier({ chainId, committeeAt: () => committee }).certificate(certificate)
-  return verdict.type === 'ok' ? header : `anchor-${verdict.type === 'fault' ? verdict.reason : verdict.type}`
-}
-
-/** Null for what no peer could have written: the encoder throws at infinite numbers and bottomless lists. */
-function bytesOf(table: Table<never>, value: unknown): Uint8Array | null {
-  try {
-    return table.bytesOf(value)
-  } catch {
-    return null
-  }
-}
-
-const bytesIn = (text: unknown): Uint8Array | null =>
-  typeof text === 'string' && text.length % 2 === 0 && isHexadecimal(text, text.length) ? fromHex(text) : null

@@ -88,14 +88,14 @@ for (const [name, write] of [
   test(`a changed ${name} counts without a restart, and a broken one leaves the old rules in force`, () =>
     withRules(name, write('no-treatment', 'TREAT'), async ({ rules, told, change }) => {
       const withheld = { type: 'withhold', rule: 'no-treatment' }
-      assert.deepEqual(await rules.ask(grant, record), withheld)
+      assert.deepEqual(await rules.ask(grant, record, []), withheld)
       await change(write('no-treatment', 'TREAT').slice(0, -8))
       assert.deepEqual(told.at(-1)?.event, 'house-rules-refused')
       assert.equal(told.at(-1)?.fields['code'], 'rules-invalid')
-      assert.deepEqual(await rules.ask(grant, record), withheld)
+      assert.deepEqual(await rules.ask(grant, record, []), withheld)
       await change(write('no-research', 'HRESCH'))
       assert.deepEqual(told.at(-1)?.event, 'house-rules-loaded')
-      assert.deepEqual(await rules.ask(grant, record), { type: 'release' })
+      assert.deepEqual(await rules.ask(grant, record, []), { type: 'release' })
     }))
 
 test('a peer does not start with rules that it cannot apply', async () => {
@@ -117,5 +117,5 @@ test('a file that is taken away is told of once, and its rules stay in force', (
       told.map(({ event }) => event),
       ['house-rules-loaded', 'house-rules-refused'],
     )
-    assert.deepEqual(await rules.ask(grant, record), { type: 'withhold', rule: 'no-treatment' })
+    assert.deepEqual(await rules.ask(grant, record, []), { type: 'withhold', rule: 'no-treatment' })
   }))

@@ -53,7 +53,7 @@ function anchored(world: World, signers: readonly number[] = [0, 1, 2, 3], owner
   })
   const certificate: DecideCertificate = { path: 'FAST', height: header.height, view: 0 as View, id, votes }
   const block: Block = { header, requests: [], id, bytes: new Uint8Array(0) }
-  return anchorReport(draft, { block, certificate, outcomes: [] }, committee.hash)
+  return anchorReport(draft, [], { block, certificate, outcomes: [] })
 }
 
 /** Through JSON, as the verifier gets it. */
@@ -192,13 +192,14 @@ test('a count, an owner, a header or a certificate that was changed is refused',
     ['another owner', { ...report, owner: idNamed('other') }, 'count-not-proved'],
     ['a later height', { ...report, height: report.height + 1 }, 'anchor-of-another-height'],
     ['another network', { ...report, chainId: digestNamed('other') as Digest }, 'another-network'],
-    ['another format', { ...report, format: 'emrm-report/2' }, 'format-unknown'],
+    ['another format', { ...report, format: 'emrm-report/1' }, 'format-unknown'],
     [
       'the header',
       { ...report, anchor: { ...anchor, header: flipped(anchor.header, 300) } },
-      'certificate-of-another-block',
+      'anchor-certificate-of-another-block',
     ],
-    ['another committee', { ...report, anchor: { ...anchor, committee: digestNamed('x') } }, 'committee-changed'],
+    ['a committee of its own', { ...report, anchor: { ...anchor, committee: digestNamed('x') } }, 'anchor-malformed'],
+    ['no path', { ...report, path: null }, 'path-malformed'],
     [
       'a signature',
       { ...report, anchor: { ...anchor, certificate: flipped(anchor.certificate, anchor.certificate.length - 9) } },

@@ -8,7 +8,7 @@ import { type Delegation, delegationCovers } from './delegation.ts'
 import { type CompiledPolicy, choosePolicy, type Policy, type RecordFacts } from './policy.ts'
 import { BREAK_THE_GLASS, purposeIndex } from './purposes.ts'
 import { type CompiledRelations, purposeHasRight, roleHasPurpose, roleHasRight } from './relations.ts'
-import { openSession, type Subject } from './session.ts'
+import { openSession, type RoleCredential, type Session, type Subject } from './session.ts'
 import { confidentialityRank } from './sets.ts'
 
 /** Version of these rules; it stands in every block header. A change of meaning is a new number beside the old code. */
@@ -17,6 +17,8 @@ export const RULES_VERSION = 1
 export type Question = {
   /** null when nobody is registered under the requester's identifier. */
   readonly user: Subject | null
+  /** All that the state holds of the user's, in any order. */
+  readonly credentials: readonly RoleCredential[]
   /** Whether the user's institution is still in the consortium. */
   readonly institutionActive: boolean
   /** An overdue or rejected review takes the user's BTG right away until it is resolved. */
@@ -51,10 +53,10 @@ export type Decision =
 export function decide(question: Question): Decision {
   const { role, right, record, relations } = question
   // 1. Authenticate.
-  const session = openSession(question.user, role, question.time)
+  const session = openSession(question.user, role, question.time, question.credentials)
   if (session.type === 'closed') return deny(session.reason)
   // 2. The owner, or a delegate in scope and time.
-  const own = ownDecision(question, session.user)
+  const own = ownDecision(question, session)
   if (own !== null) return own
   if (!question.institutionActive) return deny('credential-revoked')
   // 3. A purpose, and one that is known.
@@ -76,15 +78,15 @@ export function decide(question: Question): Decision {
     time: question.time,
   })
   if (answer.type === 'deny') return deny(answer.reason, answer.policy)
-  return permitted(answer.policy, record, session.user.validUntil)
+  return permitted(answer.policy, record, session.until)
 }
 
 /** Applies the winner's obligations. Only who would have been granted learns that a record was withdrawn. */
-function permitted(policy: Policy, record: RecordFacts, validUntil: Timestamp): Decision {
+function permitted(policy: Policy, record: RecordFacts, sessionEnd: Timestamp): Decision {
   if (confidentialityRank(record.confidentiality) > confidentialityRank(policy.labelCeiling))
     return deny('label-withheld', policy)
   if (record.withdrawn) return deny('record-withdrawn', policy)
-  const until = Math.min(policy.to, validUntil) as Timestamp
+  const until = Math.min(policy.to, sessionEnd) as Timestamp
   const grant = { type: 'grant', basis: 'policy', policy, until } as const
   if (record.twinOf !== null) return { ...grant, record: record.record, variant: 'deidentified' }
   if (!policy.anonymous) return { ...grant, record: record.record, variant: 'original' }
@@ -93,15 +95,15 @@ function permitted(policy: Policy, record: RecordFacts, validUntil: Timestamp): 
   return { ...grant, record: record.twin, variant: 'deidentified' }
 }
 
-function ownDecision(question: Question, user: Subject): Decision | null {
+function ownDecision(question: Question, session: Extract<Session, { type: 'open' }>): Decision | null {
   const { record, delegation } = question
   if (record === null) return null
-  const basis = ownBasis(record.owner, user.id, question)
+  const basis = ownBasis(record.owner, session.user.id, question)
   if (basis === null) return null
   // Withdrawn may mean "registered under the wrong patient": nobody gets it, not even its owner.
   if (record.withdrawn) return deny('record-withdrawn')
-  const end = basis === 'delegate' && delegation !== null ? delegation.to : user.validUntil
-  const until = Math.min(end, user.validUntil) as Timestamp
+  const end = basis === 'delegate' && delegation !== null ? delegation.to : session.until
+  const until = Math.min(end, session.until) as Timestamp
   const variant = record.twinOf === null ? 'original' : 'deidentified'
   return { type: 'grant', record: record.record, variant, basis, policy: null, until }
 }

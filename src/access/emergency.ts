@@ -18,7 +18,7 @@ const BTG_INDEX = purposeIndex(BREAK_THE_GLASS)
 /** `question.purpose` and `question.right` are not looked at: an emergency is BTG and reads. */
 export function decideEmergency(question: Question): Decision {
   const { role, record, relations, time } = question
-  const session = openSession(question.user, role, time)
+  const session = openSession(question.user, role, time, question.credentials)
   if (session.type === 'closed') return deny(session.reason)
   if (!question.institutionActive) return deny('credential-revoked')
   const provisioned =
@@ -36,7 +36,7 @@ export function decideEmergency(question: Question): Decision {
   if (confidentialityRank(record.confidentiality) > confidentialityRank(ceiling)) return deny('label-withheld')
   if (record.withdrawn) return deny('record-withdrawn')
   const variant = record.twinOf === null ? 'original' : 'deidentified'
-  const until = session.user.validUntil
+  const until = session.until
   return { type: 'grant', record: record.record, variant, basis: 'emergency', policy: permit, until }
 }
 

@@ -9,6 +9,7 @@ import { EmrmError } from '../model/errors.ts'
 import { toHex } from '../model/hash.ts'
 import { vaultFull } from '../records/vault-rules.ts'
 
+const SHRED_BYTES = 1024 * 1024
 const TEMPORARY_PREFIX = '.tmp-'
 
 export const temporaryName = (): string => `${TEMPORARY_PREFIX}${toHex(randomBytes(8))}`
@@ -63,6 +64,28 @@ export async function writeAt(path: string, position: number, bytes: Uint8Array)
   }
 }
 
+/**
+ * Overwrites the bytes in place, syncs, and unlinks: on a plain disk the blocks hold nothing any more. A copy-on-write file system and a flash
+ * translation layer may keep the old ones. No error when the file is not there.
+ */
+export async function shred(path: string): Promise<void> {
+  try {
+    const handle = await open(path, 'r+')
+    try {
+      const { size } = await handle.stat()
+      const blank = new Uint8Array(Math.min(size, SHRED_BYTES))
+      for (let at = 0; at < size; at += blank.length)
+        await handle.write(blank, 0, Math.min(blank.length, size - at), at)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+  } catch (cause) {
+    if (codeOf(cause) !== 'ENOENT') throw cause
+  }
+  await rm(path, { force: true })
+}
+
 /** A new folder's name is durable when its parents are synced. */
 export async function makeFolder(root: string, folder: string): Promise<void> {
   if (await exists(folder)) return
@@ -73,7 +96,7 @@ export async function makeFolder(root: string, folder: string): Promise<void> {
   })
 }
 
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r')
   try {
     await handle.sync()

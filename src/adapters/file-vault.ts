@@ -27,6 +27,8 @@ import {
   namesIn,
   onDisk,
   readIfThere,
+  shred,
+  syncFolder,
   temporaryName,
   writeAt,
   writeAtomically,
@@ -125,7 +127,7 @@ export async function openFileVault(root: string): Promise<Vault> {
       const folder = folderOf(record)
       await onDisk(async () => {
         await rm(join(folder, 'index'), { force: true })
-        await rm(join(folder, 'cipher'), { force: true })
+        await shred(join(folder, 'cipher'))
       })
     },
     putItem: async (record, item, bytes) => {
@@ -146,7 +148,7 @@ export async function openFileVault(root: string): Promise<Vault> {
     },
     removeItem: async (record, item) => {
       const path = join(folderOf(record), checkedItem(item))
-      await onDisk(() => rm(path, { force: true }))
+      await onDisk(() => shred(path))
     },
     items: async record => (await namesIn(folderOf(record))).filter(isItemName).sort(),
     list: async () => {
@@ -162,7 +164,9 @@ export async function openFileVault(root: string): Promise<Vault> {
       // The index first: from here on the ciphertext does not exist, whatever happens to the rest.
       await onDisk(async () => {
         await rm(join(folder, 'index'), { force: true })
+        for (const name of await namesIn(folder)) await shred(join(folder, name))
         await rm(folder, { recursive: true, force: true })
+        if (await exists(join(folder, '..'))) await syncFolder(join(folder, '..'))
       })
     },
     verify: (record, pace) => {
@@ -230,9 +234,9 @@ async function removeLeftovers(root: string, isInUse: (record: RecordId) => bool
     // Looked at again before each step: what began in between is left alone.
     const isFree = (): boolean => !isInUse(basename(folder) as RecordId)
     const names = await namesIn(folder)
-    for (const name of names) if (isTemporary(name) && isFree()) await rm(join(folder, name), { force: true })
+    for (const name of names) if (isTemporary(name) && isFree()) await shred(join(folder, name))
     const isCut = names.includes('cipher') && !(await exists(join(folder, 'index')))
-    if (isCut && isFree()) await rm(join(folder, 'cipher'), { force: true })
+    if (isCut && isFree()) await shred(join(folder, 'cipher'))
     if (isFree()) await rmdir(folder).catch(() => undefined)
   }
 }

@@ -12,11 +12,16 @@
 //   7                                highest height whose requests stand in table 3
 //   8                                how many writes were acknowledged (write-mark.ts)
 //   9                                version of this layout
+//   10     height slot (1)           manifest of a snapshot; a mark that it is complete                    (level-snapshots.ts)
+//   11     height chunk (4)          one chunk of it
+//   12     height                    handover from one committee to the next, by the epoch's last height
+//   13                               anchor of the snapshot with which this home began
+//   14                               anchor of the snapshot that is being installed
 
 import { crc32 } from 'node:zlib'
 
 import { fromHex } from '../model/hash.ts'
-import type { BlockId, Height } from '../model/ids.ts'
+import type { BlockId, Digest, Height } from '../model/ids.ts'
 import type { VoteRecord } from '../model/vote-record.ts'
 
 export const LAYOUT = 1
@@ -31,7 +36,14 @@ export const TABLE = {
   indexed: 7,
   writes: 8,
   layout: 9,
+  snapshot: 10,
+  chunk: 11,
+  handover: 12,
+  base: 13,
+  installing: 14,
 } as const
+
+export const SNAPSHOT_SLOT = { manifest: 0, sealed: 1 } as const
 
 /** Slots of one height's vote records; a number is never used again. */
 const SLOT = {
@@ -51,6 +63,16 @@ export const bucketKey = (bucket: number, run: Height): Buffer =>
   Buffer.concat([table('requests'), Buffer.from([bucket >> 8, bucket & 0xff]), u64(run)])
 export const stateKey = (key: string): Buffer => Buffer.concat([table('state'), Buffer.from(key, 'utf8')])
 export const stateKeyOf = (key: Uint8Array): string => Buffer.from(key).toString('utf8', 1)
+export const snapshotKey = (height: Height, slot: keyof typeof SNAPSHOT_SLOT): Buffer =>
+  Buffer.concat([table('snapshot'), u64(height), Buffer.from([SNAPSHOT_SLOT[slot]])])
+export const chunkKey = (height: Height, index: number): Buffer => {
+  const key = Buffer.concat([table('chunk'), u64(height), Buffer.alloc(4)])
+  key.writeUInt32BE(index, 9)
+  return key
+}
+export const indexOfChunkKey = (key: Uint8Array): number => Buffer.from(key).readUInt32BE(9)
+export const handoverKey = (height: Height): Buffer => Buffer.concat([table('handover'), u64(height)])
+export const checkpointValue = (height: Height, root: Digest): Buffer => Buffer.concat([u64(height), fromHex(root)])
 export const table = (name: keyof typeof TABLE): Buffer => Buffer.from([TABLE[name]])
 
 /** A later record of the same slot has the same key. */

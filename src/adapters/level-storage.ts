@@ -4,11 +4,21 @@
 // Not here: the key space (level-keys.ts), signatures of what is read (wire/verify), repair.
 
 import { assert, EmrmError } from '../model/errors.ts'
-import { fromHex, toHex } from '../model/hash.ts'
+import { toHex } from '../model/hash.ts'
 import type { BlockId, Digest, Height, RequestId } from '../model/ids.ts'
+import type { Anchor, Handover } from '../model/snapshot.ts'
 import type { VoteRecord } from '../model/vote-record.ts'
 import type { Storage, StoredBlock, StoredChange } from '../ports.ts'
-import { decodeKeptBlock, decodeVoteRecord, encodeKeptBlock, encodeVoteRecord, WireFault } from '../wire/codec.ts'
+import {
+  decodeHandover,
+  decodeKeptBlock,
+  decodeVoteRecord,
+  encodeHandover,
+  encodeKeptBlock,
+  encodeVoteRecord,
+  storedOfKept,
+  WireFault,
+} from '../wire/codec.ts'
 import {
   checkLayout,
   corruptBlock,
@@ -23,6 +33,8 @@ import {
   blockIdKey,
   blockKey,
   bucketKey,
+  checkpointValue,
+  handoverKey,
   heightOfVoteKey,
   numberOf,
   seal,
@@ -34,6 +46,7 @@ import {
   voteKey,
   within,
 } from './level-keys.ts'
+import { installSnapshot, LevelSnapshots, readAnchor } from './level-snapshots.ts'
 import { bucketOf, findInRun, type RequestPlace, RequestTail } from './request-index.ts'
 import { WriteMark } from './write-mark.ts'
 
@@ -74,6 +87,8 @@ class Store implements LevelStorage {
   readonly problems: StoreProblem[] = []
   readonly #database: Database
   readonly #mark: WriteMark
+  readonly snapshots: LevelSnapshots
+  #base: Anchor | null = null
   #head = 0 as Height
   #writes = 0
   #tail = new RequestTail(0 as Height)
@@ -85,9 +100,13 @@ class Store implements LevelStorage {
   constructor(database: Database, mark: WriteMark) {
     this.#database = database
     this.#mark = mark
+    this.snapshots = new LevelSnapshots(database)
   }
 
   async load(): Promise<void> {
+    const installing = await readAnchor(this.#database, 'installing')
+    if (installing !== null) await installSnapshot(this.#database, this.snapshots, installing)
+    this.#base = await readAnchor(this.#database, 'base')
     await this.#loadHeights()
     this.#writes = (await this.#number('writes')) ?? 0
     if (this.#writes < this.#mark.before)
@@ -173,9 +192,11 @@ class Store implements LevelStorage {
           const key = stateKey(name)
           operations.push(value === null ? { type: 'del', key } : put(key, value))
         }
-        operations.push(put(table('checkpoint'), Buffer.concat([u64(change.height), fromHex(change.root)])))
+        operations.push(put(table('checkpoint'), checkpointValue(change.height, change.root)))
         return operations
       }
+      case 'handover':
+        return [put(handoverKey(change.handover.header.height), encodeHandover(change.handover))]
     }
   }
 
@@ -204,7 +225,40 @@ class Store implements LevelStorage {
     this.#tail = new RequestTail(run.to)
   }
 
+  /** Other writes wait until it is done. */
+  async install(anchor: Anchor): Promise<void> {
+    while (this.#writing !== null) await this.#writing
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#writing = promise
+    try {
+      const { height } = anchor.at.header
+      // What stood in the tail is not read again: the marker moves beyond it.
+      await this.#writeRun()
+      await installSnapshot(this.#database, this.snapshots, anchor)
+      this.#base = anchor
+      if (height > this.#head) this.#head = height
+      this.#tail = new RequestTail(height)
+      for (const voted of [...this.#voteKeys.keys()]) if (voted <= height) this.#voteKeys.delete(voted)
+    } finally {
+      this.#writing = null
+      resolve()
+      if (this.#waiting.length > 0) this.#writing ??= this.#writeAll()
+    }
+  }
+
   // ---- reading ----
+
+  base(): Anchor | null {
+    return this.#base
+  }
+
+  async handovers(from: Height, countMax: number): Promise<readonly Handover[]> {
+    const found: Handover[] = []
+    const range = { gte: handoverKey(from), lt: table('base'), limit: countMax }
+    for await (const [key, sealed] of this.#database.iterator(range))
+      found.push(decodeHandover(this.#unsealed(key, sealed)))
+    return found
+  }
 
   async head(): Promise<Height> {
     return this.#head
@@ -224,6 +278,15 @@ class Store implements LevelStorage {
     } catch (error) {
       throw error instanceof WireFault ? corruptBlock(height, error) : error
     }
+  }
+
+  async frameAt(height: Height): Promise<Uint8Array | null> {
+    const key = blockKey(height)
+    const sealed = await this.#read(() => this.#database.get(key))
+    if (sealed === undefined) return null
+    const value = unseal(key, sealed)
+    if (value === null) throw corruptBlock(height)
+    return storedOfKept(value)
   }
 
   async heightOf(id: BlockId): Promise<Height | null> {
@@ -319,7 +382,9 @@ class Store implements LevelStorage {
     } finally {
       await iterator.close()
     }
-    for (let height = 1; height <= this.#head; height++)
+    const base = this.#base?.at.header.height ?? 0
+    if (base > this.#head) this.#head = base as Height
+    for (let height = base + 1; height <= this.#head; height++)
       if (seen[height] === 0) {
         this.problems.push({ code: 'block-missing', height: height as Height })
         return

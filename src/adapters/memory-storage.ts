@@ -3,8 +3,10 @@
 
 import { assert } from '../model/errors.ts'
 import type { BlockId, Digest, Height, RequestId } from '../model/ids.ts'
+import type { Anchor, Handover, Manifest } from '../model/snapshot.ts'
 import type { VoteRecord } from '../model/vote-record.ts'
-import type { Storage, StoredBlock, StoredChange } from '../ports.ts'
+import type { SnapshotStore, Storage, StoredBlock, StoredChange } from '../ports.ts'
+import { decodeChunk, encodeStoredBlock } from '../wire/codec.ts'
 
 export function makeMemoryStorage(): Storage {
   const blocks = new Map<Height, StoredBlock>()
@@ -14,6 +16,10 @@ export function makeMemoryStorage(): Storage {
   const entries = new Map<string, Uint8Array>()
   let head = 0 as Height
   let checkpoint: { readonly height: Height; readonly root: Digest | null } = { height: 0 as Height, root: null }
+
+  let base: Anchor | null = null
+  const handovers = new Map<Height, Handover>()
+  const snapshots = makeMemorySnapshots()
 
   const apply = (change: StoredChange): void => {
     switch (change.type) {
@@ -42,6 +48,9 @@ export function makeMemoryStorage(): Storage {
           else entries.set(key, value)
         checkpoint = { height: change.height, root: change.root }
         return
+      case 'handover':
+        handovers.set(change.handover.header.height, change.handover)
+        return
     }
   }
 
@@ -60,6 +69,10 @@ export function makeMemoryStorage(): Storage {
     async blockAt(height) {
       return blocks.get(height) ?? null
     },
+    async frameAt(height) {
+      const stored = blocks.get(height)
+      return stored === undefined ? null : encodeStoredBlock(stored.block, stored.certificate)
+    },
     async heightOf(id) {
       return heights.get(id) ?? null
     },
@@ -69,7 +82,47 @@ export function makeMemoryStorage(): Storage {
     async loadCheckpoint() {
       return { ...checkpoint, entries: new Map(entries) }
     },
+    base: () => base,
+    async handovers(from, countMax) {
+      const found = [...handovers.values()].filter(({ header }) => header.height >= from)
+      return found.sort((a, b) => a.header.height - b.header.height).slice(0, countMax)
+    },
+    snapshots,
+    async install(anchor) {
+      const { height } = anchor.at.header
+      const manifest = await snapshots.manifest(height)
+      assert(manifest !== null, `a snapshot at ${height} to install`)
+      entries.clear()
+      for (let i = 0; i < manifest.nodes.length; i++)
+        for (const [key, value] of decodeChunk((await snapshots.chunk(height, i)) as Uint8Array))
+          entries.set(key, value)
+      checkpoint = { height, root: anchor.next.header.stateRoot }
+      for (const voted of [...votes.keys()]) if (voted <= height) votes.delete(voted)
+      base = anchor
+      if (height > head) head = height
+    },
     async close() {},
+  }
+}
+
+function makeMemorySnapshots(): SnapshotStore {
+  const kept = new Map<
+    Height,
+    { readonly manifest: Manifest; sealed: boolean; readonly chunks: Map<number, Uint8Array> }
+  >()
+  return {
+    list: async () => [...kept].sort(([a], [b]) => a - b).map(([height, { sealed }]) => ({ height, sealed })),
+    manifest: async height => kept.get(height)?.manifest ?? null,
+    begin: async manifest => void kept.set(manifest.height, { manifest, sealed: false, chunks: new Map() }),
+    putChunk: async (height, index, bytes) => void kept.get(height)?.chunks.set(index, bytes),
+    chunks: async height => new Set(kept.get(height)?.chunks.keys()),
+    chunk: async (height, index) => kept.get(height)?.chunks.get(index) ?? null,
+    async seal(height) {
+      const found = kept.get(height)
+      assert(found !== undefined, `a snapshot at ${height} to seal`)
+      found.sealed = true
+    },
+    forget: async height => void kept.delete(height),
   }
 }
 

@@ -61,6 +61,8 @@ export function makeMemoryVault(): Vault {
     items: async record => [...(items.get(record)?.keys() ?? [])].sort(),
     list: async () => [...new Set([...ciphers.keys(), ...items.keys()])].sort(),
     remove: async record => {
+      for (const bytes of [...(ciphers.get(record)?.pieces ?? []), ...(items.get(record)?.values() ?? [])])
+        bytes.fill(0)
       ciphers.delete(record)
       items.delete(record)
     },

@@ -100,6 +100,17 @@ function subjectOf({ views }: Sight, operation: Operation): Subject | null {
       return ofRecord(operation.record, {})
     case 'record.adopt':
       return ofRecord(operation.record, { custodian: operation.custodian })
+    case 'record.redeal':
+      return ofRecord(operation.record, { sharesLost: operation.losses.length })
+    case 'record.reshare': {
+      const { record, intent, shareCount, threshold } = operation
+      return ofRecord(record, { intent, shareCount, threshold })
+    }
+    case 'record.ask-erasure':
+    case 'record.erase':
+      return ofRecord(operation.record, {})
+    case 'record.destroyed':
+      return ofRecord(operation.record, { destroyed: operation.destroyed })
     case 'policy.set': {
       const { type: _, owner, scope, ...details } = operation
       return { owner, record: scope.type === 'record' ? scope.record : null, details: { scope, ...details } }
@@ -140,6 +151,8 @@ function subjectOf({ views }: Sight, operation: Operation): Subject | null {
     case 'user.register':
     case 'user.revoke':
     case 'user.rotate-key':
+    case 'credential.issue':
+    case 'credential.revoke':
     case 'evidence.submit':
       return null
   }

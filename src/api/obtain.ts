@@ -89,11 +89,12 @@ async function open(
   readonly opened: Opened
   readonly refusals: readonly Refusal[]
 }> {
-  const claim = (await api.call('GET', `/v1/records/${grant.record}`, { as: { signer: key, chainId } })) as Claimed
   const { shares, refusals } = (await api.call('POST', `/v1/grants/${grant.grant}/release`, {
     body: { recipientKey: attempt.recipient.publicKey },
     timeoutMs: 120_000,
   })) as { shares: readonly ShareJson[]; refusals: readonly Refusal[] }
+  // After the shares: a key that was dealt anew has another root, and it is that of the shares that came.
+  const claim = (await api.call('GET', `/v1/records/${grant.record}`, { as: { signer: key, chainId } })) as Claimed
   if (shares.length < claim.threshold)
     throw new EmrmError(
       'shares-insufficient',

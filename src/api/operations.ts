@@ -49,6 +49,7 @@ const ADVICE: Readonly<Record<RefusalReason, string>> = {
   'not-authorized': 'this key may not do that; use the key of the owner, the guardian, the CA or the authority',
   'unknown-institution': 'no such institution is registered; emrm status shows this one, genesis.json the first ones',
   'unknown-user': 'no such user is registered; register it first',
+  'unknown-credential': 'this user has no such credential; emrm user credential show lists them',
   'unknown-record': 'there is no such record; check its id',
   'unknown-policy': 'there is no such policy in force; emrm policy list shows them',
   'unknown-grant': 'there is no such grant; check its id',
@@ -58,5 +59,12 @@ const ADVICE: Readonly<Record<RefusalReason, string>> = {
     'a policy for this owner, scope and grantee has this timestamp or a later one; set it again with a newer timestamp',
   'window-empty': 'the window ends before it begins; correct from and to',
   'invalid-operation': 'a field has a value that the contract does not take; check the options',
+  'redeal-closed':
+    'no re-deal of this record to the present committee is announced; the peer announces it again by itself',
+  'not-acknowledged': 'fewer than 2f+1 validators have signed for their new shares; the peer tries again by itself',
+  'retention-not-over': 'the law keeps this record for longer; emrm record show names the rule and the date',
+  'erasure-not-asked': 'the patient, or a guardian, has not asked for it; emrm record ask-erasure does, with their key',
+  'record-not-erased': 'nothing is to be destroyed before the custodian erases the record; emrm record show says more',
+  'record-erased': 'the record was erased; nothing can be done with it any more',
   'review-closed': 'this emergency access was reviewed already; emrm audit shows the verdict',
 }

@@ -1,14 +1,17 @@
 // What the API and the command line need of a running peer: types only. peer.ts builds the thing itself.
 // Not here: how any of it is done, and HTTP (server.ts).
 
+import type { Ledger } from '../ledger/ledger.ts'
 import type { Views } from '../ledger/views.ts'
 import type { Request } from '../model/block.ts'
 import type { Committee } from '../model/committee.ts'
 import type { Genesis } from '../model/genesis.ts'
-import type { BlockId, Digest, Height, Identifier, PeerId, RecordId, RequestId } from '../model/ids.ts'
-import type { Confidentiality, Operation, Outcome, RequestResult } from '../model/operations.ts'
+import type { BlockId, Digest, Height, Identifier, PeerId, RecordId, RequestId, Timestamp } from '../model/ids.ts'
+import type { Confidentiality, Encounter, Operation, Outcome, RequestResult } from '../model/operations.ts'
 import type { Connection, StoredBlock } from '../ports.ts'
 import type { Care, CareReport } from '../records/caretaker.ts'
+import type { Labelling, LocalEntry } from '../records/local-index.ts'
+import type { RedealReport } from '../records/redeal.ts'
 import type { ReleasedShare } from '../records/shares.ts'
 import type { VaultExamination } from '../records/vault-check.ts'
 import type { VerifyProgress, VerifyReport } from '../verify-home.ts'
@@ -49,6 +52,11 @@ export type AddedRecord = {
   readonly record: RecordId
   readonly height: number
   readonly size: number
+  readonly kind: string
+  /** As registered: what was given, and what was derived from the record's codes. */
+  readonly confidentiality: Confidentiality
+  readonly labels: readonly string[]
+  readonly labelling: Labelling
   /** When one was asked for: the de-identified twin, or null. */
   readonly twin?: RecordId | null
   /** Digest of the rule set by which the twin was made. */
@@ -63,6 +71,9 @@ export type AddRecordOptions = {
   readonly kind: string | null
   readonly confidentiality: Confidentiality
   readonly labels: readonly string[]
+  readonly encounter: Encounter
+  /** The visit, or the discharge, that the record is about. */
+  readonly lastVisit: Timestamp
   /** Make and register a de-identified twin too, which an anonymous policy releases in place of the record. */
   readonly twin: boolean
   readonly onProgress?: (stage: string, bytes: number) => void
@@ -83,6 +94,9 @@ export type PeerHandle = {
   committeeAt(height: Height): Committee | null
   status(): PeerStatus
   connections(): readonly Connection[]
+  /** A ledger that stands where this home's blocks begin: at genesis, or on a snapshot. Throws EmrmError `snapshot-unproved`. */
+  beginning(): Promise<Ledger>
+  /** Throws EmrmError `before-snapshot` for one that a home which began with a snapshot cannot have. */
   block(ref: Height | BlockId): Promise<StoredBlock | null>
   transaction(id: RequestId): Promise<TransactionView | null>
   /** Resolves when this peer executed the request. Throws EmrmError `request-invalid`, `mempool-full`, `request-timeout`. */
@@ -91,6 +105,8 @@ export type PeerHandle = {
   submitAsInstitution(operation: Operation): Promise<RequestResult>
   /** Encrypts, deposits shares, registers; resolves when the record is available. Constant memory. */
   addRecord(source: AsyncIterable<Uint8Array>, options: AddRecordOptions): Promise<AddedRecord>
+  /** What this hospital noted of a record for itself; null when it did not take it in. */
+  localEntry(record: RecordId): Promise<LocalEntry | null>
   /** Collects sealed shares for a committed grant from this and other validators. */
   release(grant: RequestId, recipientKey: Uint8Array): Promise<Release>
   /** Ciphertext pieces from `fromPiece` on, from the local vault or another holder. */
@@ -100,8 +116,8 @@ export type PeerHandle = {
   verify(onProgress?: VerifyProgress): Promise<VerifyReport>
   /** Mends the vault: yields the records with which something was wrong. */
   scrub(signal: AbortSignal): AsyncIterable<Care>
-  /** What the last look through the vault found. */
-  careReport(): CareReport
+  /** What the last look through the vault found, and how many keys lie with a former committee. */
+  careReport(): CareReport & { readonly redeal: RedealReport }
   /** Writes into the vault and reads back, counts it, reads some pieces. Throws EmrmError `vault-unusable`, `vault-full`, … */
   examineVault(): Promise<VaultExamination>
   /** Before bytes are sent. Throws EmrmError `vault-full`. */

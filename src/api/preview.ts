@@ -68,7 +68,7 @@ function* questions({ views }: Sight, { owner }: PolicySet, relations: CompiledR
   const records = views.recordsOf(owner).filter(record => !record.withdrawn)
   for (const { id } of views.institutions())
     for (const user of views.usersOf(id))
-      for (const role of user.id === owner ? [] : user.roles)
+      for (const role of user.id === owner ? [] : views.rolesNow(user))
         for (const purpose of PURPOSES.filter(code => roleHasPurpose(relations, role, purposeIndex(code))))
           for (const right of RIGHTS) for (const record of records) yield { user, role, purpose, right, record }
 }
@@ -82,6 +82,7 @@ function answer(
   const delegation = delegationFor(views, record.owner, user.id)
   const decision = decide({
     ...{ user, role, purpose, right, time, policies, relations, delegation },
+    credentials: views.roleCredentials(user),
     institutionActive: true,
     emergencySuspended: false,
     record: factsOf(record),

@@ -3,14 +3,15 @@
 
 import type { FastifyInstance } from 'fastify'
 
+import { drawPath } from '../committee-path.ts'
 import { EmrmError } from '../model/errors.ts'
-import { asHeight, type Identifier } from '../model/ids.ts'
+import { asHeight, type Identifier, type RecordId } from '../model/ids.ts'
 import type { StoredBlock } from '../ports.ts'
 import { replayChain } from '../replay.ts'
 import { anchorReport, drawReport } from '../report.ts'
 import { auditEntries } from './audit.ts'
 import { type ApiContext, openLines, pathId, queryText, recordIdIn } from './context.ts'
-import { ownerIn, requireOwner, sightOf } from './routes-index.ts'
+import { erasureFor, ownerIn, requireOwner, sightOf } from './routes-index.ts'
 
 const ANCHOR_TIMEOUT_MS = 60_000
 const ANCHOR_LOOK_MS = 50
@@ -38,12 +39,15 @@ export function addAuditRoutes(app: FastifyInstance, context: ApiContext): void 
     const lines = openLines(context, reply)
     try {
       let count = 0
+      const erased = new Set<RecordId>()
       for await (const entry of auditEntries(peer, sight, filter)) {
         if (lines.closed) break
         await lines.write(entry)
         count++
+        if (entry.type === 'record.erase' && entry.result === 'done' && entry.record !== null) erased.add(entry.record)
       }
-      await lines.write({ end: true, count, height: peer.status().height })
+      const erasures = [...erased].map(id => ({ record: id, ...erasureFor(peer.views, id) }))
+      await lines.write({ end: true, count, height: peer.status().height, erasures })
     } catch (error) {
       await lines.error(error)
     }
@@ -55,12 +59,13 @@ export function addAuditRoutes(app: FastifyInstance, context: ApiContext): void 
     const sight = sightOf(context, request)
     const owner = requireOwner(sight, ownerIn(request))
     const draft = drawReport(peer.views, peer.chainId, owner)
-    const committee = peer.committeeAt(asHeight(draft.height + 1))
     const lines = openLines(context, reply)
     try {
       await lines.write({ drawn: { height: draft.height } })
       const next = await blockAbove(draft.height, () => lines.closed)
-      if (next !== null && committee !== null) await lines.write(anchorReport(draft, next, committee.hash))
+      if (next === null) return lines.end()
+      const path = await drawPath(peer.views, draft.height + 1, height => peer.block(height))
+      await lines.write(anchorReport(draft, path, next))
     } catch (error) {
       await lines.error(error)
     }
@@ -86,8 +91,7 @@ export function addAuditRoutes(app: FastifyInstance, context: ApiContext): void 
     const lines = openLines(context, reply)
     try {
       const report = await replayChain({
-        genesis: peer.genesis,
-        chainId: peer.chainId,
+        ledger: await peer.beginning(),
         head: asHeight(peer.status().height),
         blockAt: height => peer.block(height),
         onProgress: (done, total) => void lines.write({ progress: { done, total } }),

@@ -2,10 +2,15 @@
 // Each answer is cut to what the caller may see (visibility.ts).
 
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { RecordEntry } from '../ledger/entries.ts'
+import type { Views } from '../ledger/views.ts'
 import { EmrmError } from '../model/errors.ts'
-import type { Identifier } from '../model/ids.ts'
+import { asHeight, type Identifier, nextHeight, type RecordId } from '../model/ids.ts'
+import { dealStands } from '../model/redeal.ts'
+import type { LocalEntry } from '../records/local-index.ts'
 import { type ApiContext, callerOf, pathId, queryText, recordIdIn } from './context.ts'
 import { explainRecord } from './explain.ts'
+import type { PeerHandle } from './peer-handle.ts'
 import { decodePolicy } from './policy-body.ts'
 import { toJson } from './present.ts'
 import { previewPolicy } from './preview.ts'
@@ -53,15 +58,29 @@ export function addIndexRoutes(app: FastifyInstance, context: ApiContext): void 
     return toJson(user)
   })
 
+  // `index`: what this hospital noted for itself when it took the record in; null for records of others, and for who is no keeper.
   app.get('/v1/records', async request => {
     const sight = sightOf(context, request)
-    const owner = ownerIn(request)
-    return { records: toJson(recordsFor(sight, owner)) }
+    const wanted = wantedIn(request)
+    const records: object[] = []
+    for (const record of recordsFor(sight, ownerIn(request))) {
+      const shown = await withIndex(context, sight, record)
+      if (wanted === null || (shown.index !== null && wanted(shown.index))) records.push(shown)
+    }
+    return { records: toJson(records) }
   })
 
-  app.get<{ Params: { id: string } }>('/v1/records/:id', async request =>
-    toJson(requireRecord(sightOf(context, request), recordIdIn(request.params.id))),
-  )
+  // Keepers also see how long it must be kept and what became of its end: both tell of the patient's other visits.
+  app.get<{ Params: { id: string } }>('/v1/records/:id', async request => {
+    const sight = sightOf(context, request)
+    const entry = requireRecord(sight, recordIdIn(request.params.id))
+    const shown = { ...(toJson(await withIndex(context, sight, entry)) as object), ...keyHolders(context.peer, entry) }
+    if (!seesAsKeeper(sight, entry)) return shown
+    return {
+      ...shown,
+      ...(toJson({ retention: views.retention(entry), erasure: erasureFor(views, entry.record) }) as object),
+    }
+  })
 
   app.get<{ Params: { id: string } }>('/v1/records/:id/explain', async request => {
     const sight = sightOf(context, request)
@@ -82,6 +101,71 @@ export function addIndexRoutes(app: FastifyInstance, context: ApiContext): void 
   })
 }
 
+type Indexed = RecordEntry & { readonly index: LocalEntry | null; readonly indexFault?: string }
+
+async function withIndex({ peer }: ApiContext, sight: Sight, record: RecordEntry): Promise<Indexed> {
+  if (record.custodian !== sight.institution || !seesAsKeeper(sight, record)) return { ...record, index: null }
+  try {
+    return { ...record, index: await peer.localEntry(record.record) }
+  } catch (error) {
+    // One note that is damaged must not hide the others.
+    if (!(error instanceof EmrmError)) throw error
+    return { ...record, index: null, indexFault: error.code }
+  }
+}
+
+/** `type`, `loinc`, `since` and `until` (days, both included); null when nothing of the kind is asked. */
+function wantedIn(request: FastifyRequest): ((entry: LocalEntry) => boolean) | null {
+  const [type, loinc] = [queryText(request, 'type'), queryText(request, 'loinc')]
+  const [since, until] = [dayIn(request, 'since'), dayIn(request, 'until')]
+  if ([type, loinc, since, until].every(asked => asked === undefined)) return null
+  return entry => {
+    if (type !== undefined && entry.type !== type) return false
+    if (loinc !== undefined && !entry.loinc.includes(loinc)) return false
+    if (since === undefined && until === undefined) return true
+    // A date may be a year or a month: it counts when any day of it is asked for.
+    const date = entry.date?.slice(0, 10)
+    if (date === undefined) return false
+    return (since === undefined || date >= since.slice(0, date.length)) && (until === undefined || date <= until)
+  }
+}
+
+function dayIn(request: FastifyRequest, key: string): string | undefined {
+  const text = queryText(request, key)
+  if (text === undefined || /^\d{4}-\d\d-\d\d$/.test(text)) return text
+  throw new EmrmError('date-invalid', `${key} is refused; send a day as 2027-01-31`, { [key]: text })
+}
+
+/** Who holds the key's shares, and whether they are the committee of now; if not, the custodian's peer deals the key anew by itself. */
+function keyHolders(peer: PeerHandle, { dealtAt }: RecordEntry): object {
+  const dealt = peer.committeeAt(asHeight(dealtAt))
+  const { height } = peer.views.head()
+  const present = peer.committeeAt(nextHeight(height)) ?? peer.committeeAt(height)
+  if (dealt === null || present === null) return {}
+  const names = dealt.validators.map(({ name }) => name)
+  return { sharesWith: names, sharesWithPresentCommittee: dealStands(dealt, present) }
+}
+
+/** Institutions by name; null when nobody asked for it. */
+export function erasureFor(views: Views, record: RecordId): object | null {
+  const found = views.erasure(record)
+  if (found === null) return null
+  const nameOf = (id: Identifier): string => {
+    const institution = views.institution(id)
+    return institution === null ? id : institution.removed ? `${institution.name} (removed)` : institution.name
+  }
+  const { askedBy, asked, erased, complete, receipts, missing } = found
+  return {
+    ...{ askedBy, asked, erased, complete },
+    receipts: receipts.map(({ institution, destroyed, height }) => ({
+      institution: nameOf(institution),
+      destroyed,
+      height,
+    })),
+    missing: missing.map(nameOf),
+  }
+}
+
 export function ownerIn(request: FastifyRequest): Identifier | null {
   const text = queryText(request, 'owner')
   return text === undefined ? null : (pathId(text, 32, 'patient id') as Identifier)
@@ -98,7 +182,7 @@ export function requireOwner(sight: Sight, asked: Identifier | null): Identifier
   return owner
 }
 
-function recordsFor(sight: Sight, owner: Identifier | null): readonly object[] {
+function recordsFor(sight: Sight, owner: Identifier | null): readonly RecordEntry[] {
   const { views, caller, institution } = sight
   if (caller.type === 'hospital')
     return views.recordsOfCustodian(institution).filter(record => owner === null || record.owner === owner)

@@ -9,8 +9,8 @@ import type { FastifyInstance } from 'fastify'
 
 import { EmrmError } from '../model/errors.ts'
 import { fromHex } from '../model/hash.ts'
-import { type Identifier, isHexadecimal } from '../model/ids.ts'
-import type { AccessReview, Confidentiality, RecordAdopt, RecordWithdraw } from '../model/operations.ts'
+import { asTimestamp, type Identifier, isHexadecimal, type Timestamp } from '../model/ids.ts'
+import type { AccessReview, Confidentiality, Encounter, RecordAdopt, RecordWithdraw } from '../model/operations.ts'
 import { packLeaves } from '../records/pieces.ts'
 import { readObject, readOneOf, readText } from '../shape.ts'
 import type { Caller } from './auth.ts'
@@ -26,6 +26,7 @@ import {
 } from './context.ts'
 import { refusedError } from './operations.ts'
 import { toJson } from './present.ts'
+import { retentionNotOver } from './retention.ts'
 
 const CONFIDENTIALITIES: readonly Confidentiality[] = ['U', 'L', 'M', 'N', 'R', 'V']
 /** X-Wing public key, 1216 bytes. */
@@ -48,6 +49,9 @@ export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void
     const twin = twinIn(queryText(request, 'twin'))
     // What the caller says of the size is believed only as far as it refuses: what comes is counted again.
     await peer.requireRoom(sizeIn(queryText(request, 'size')))
+    // Unsure means kept for longer.
+    const encounter = encounterIn(queryText(request, 'encounter') ?? 'inpatient')
+    const lastVisit = timeIn(queryText(request, 'lastVisit') ?? String(context.nowMs()))
     const lines = openLines(context, reply)
     const gone = new AbortController()
     reply.raw.on('close', () => gone.abort())
@@ -57,6 +61,8 @@ export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void
         kind: queryText(request, 'kind') ?? null,
         confidentiality,
         labels,
+        encounter,
+        lastVisit,
         twin,
         onProgress: (stage, bytes) => void lines.write({ progress: { stage, bytes } }),
         signal: gone.signal,
@@ -79,6 +85,18 @@ export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void
     const body = readObject(request.body, 'body', ['custodian'])
     const custodian = pathId(readText(body['custodian'], 'body.custodian', 32), 32, 'institution id') as Identifier
     return actAsInstitution({ type: 'record.adopt', record: recordIdIn(request.params.id), custodian })
+  })
+
+  // Only after the patient asked and retention is over; the refusal says by which rule and until when.
+  app.post<{ Params: { id: string } }>('/v1/records/:id/erase', async request => {
+    requireHospital(callerOf(context, request))
+    const record = recordIdIn(request.params.id)
+    const entry = peer.views.record(record)
+    const { outcome, height, request: id } = await peer.submitAsInstitution({ type: 'record.erase', record })
+    if (outcome.type === 'refused' && outcome.reason === 'retention-not-over' && entry !== null)
+      throw retentionNotOver(peer.views.retention(entry), { operation: 'record.erase', record, request: id, height })
+    if (outcome.type === 'refused') throw refusedError(outcome.reason, 'record.erase', id, height)
+    return { record, request: id, height }
   })
 
   // A hospital's verdict on an emergency access; users of it in role quality sign theirs themselves.
@@ -154,6 +172,16 @@ function sizeIn(text: string | undefined): number {
 function twinIn(text: string | undefined): boolean {
   if (text === undefined || text === 'true' || text === 'false') return text === 'true'
   throw new EmrmError('twin-invalid', 'twin is refused; send true or false, or leave it out')
+}
+
+function encounterIn(text: string): Encounter {
+  if (text === 'outpatient' || text === 'inpatient') return text
+  throw new EmrmError('encounter-unknown', `${text} is no kind of encounter; send outpatient or inpatient`)
+}
+
+function timeIn(text: string): Timestamp {
+  if (/^\d{1,15}$/.test(text)) return asTimestamp(Number(text))
+  throw new EmrmError('time-invalid', 'lastVisit is refused; send milliseconds since 1970')
 }
 
 function confidentialityIn(text: string): Confidentiality {

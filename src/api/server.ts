@@ -14,6 +14,7 @@ import { errorDocument, statusOf } from './http-error.ts'
 import type { PeerHandle } from './peer-handle.ts'
 import { addAuditRoutes } from './routes-audit.ts'
 import { addChainRoutes } from './routes-chain.ts'
+import { addIdentityRoutes } from './routes-identity.ts'
 import { addIndexRoutes } from './routes-index.ts'
 import { addRecordRoutes } from './routes-records.ts'
 import { addRequestRoutes } from './routes-requests.ts'
@@ -112,6 +113,7 @@ function makeApp(context: ApiContext, token: string): FastifyInstance {
   addChainRoutes(app, context)
   addRequestRoutes(app, context)
   addRecordRoutes(app, context)
+  addIdentityRoutes(app, context)
   addIndexRoutes(app, context)
   addAuditRoutes(app, context)
   return app

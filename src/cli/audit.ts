@@ -3,11 +3,13 @@
 import type { Command } from 'commander'
 
 import { type Line, type Query, toError } from '../api/client.ts'
+import { erasureLine } from './erasure.ts'
 import { homeCommand, withApi, withOptionalKey } from './home.ts'
 import { addVerifyReportCommand, reportCommand } from './report.ts'
 import { EXIT, endProgress, handle, progress, type Session } from './session.ts'
-import { readChoice, readRecordId, readUserId } from './values.ts'
+import { readChoice, readRecordId, readUserId, readWhole } from './values.ts'
 
+const readHeightMin = readWhole(1, 999_999_999_999_999)
 const readFormat = readChoice('a format', ['json', 'fhir'])
 
 type AuditOptions = {
@@ -16,6 +18,7 @@ type AuditOptions = {
   readonly record?: string
   readonly patient?: string
   readonly user?: string
+  readonly from?: number
   readonly report?: string
   readonly format?: readonly string[]
 }
@@ -31,12 +34,16 @@ export function addAuditCommands(session: Session, program: Command): void {
     .option('--record <id>', 'only about this record', readRecordId)
     .option('--patient <id>', "only about this patient's records", readUserId)
     .option('--user <id>', 'only by this user', readUserId)
+    .option('--from <height>', 'only from this block on', readHeightMin)
     .option('--report <file>', "write the patient's report with its proofs, for emrm verify-report (needs --key)")
     .option('--format <format>', 'of the report: json, or fhir (IHE BALP AuditEvents, no proofs)', readFormat)
   handle<AuditOptions>(session, audit, options => {
     if (options.report !== undefined) return reportCommand(session, { ...options, report: options.report })
     return withOptionalKey(session, options, async ({ api, as }) => {
-      const query: Query = { record: options.record, patient: options.patient, user: options.user }
+      const query: Query = {
+        ...{ record: options.record, patient: options.patient, user: options.user },
+        from: options.from === undefined ? undefined : String(options.from),
+      }
       const entries: Line[] = []
       let end: Line = {}
       for await (const line of api.lines('GET', '/v1/audit', { query, as })) {
@@ -45,8 +52,11 @@ export function addAuditCommands(session: Session, program: Command): void {
         else entries.push(line)
       }
       return {
-        document: { entries, height: end['height'] },
-        lines: entries.length === 0 ? ['nothing that this caller may see'] : entries.map(entryLine),
+        document: { entries, height: end['height'], erasures: end['erasures'] },
+        lines:
+          entries.length === 0
+            ? ['nothing that this caller may see']
+            : [...entries.map(entryLine), ...((end['erasures'] ?? []) as readonly Line[]).map(erasureLine)],
       }
     })
   })
@@ -86,7 +96,9 @@ export function addAuditCommands(session: Session, program: Command): void {
       if (report['ok'] === true)
         return {
           document: report,
-          lines: [`ok: ${report['decisions']} decisions in ${report['heights']} blocks come out the same`],
+          lines: [
+            `ok: ${report['decisions']} decisions in blocks ${report['from']} to ${report['heights']} come out the same`,
+          ],
         }
       const message = `${differences.length} difference(s), the first at height ${differences[0]?.['height']}; run "emrm verify" and report it`
       session.io.stderr.write(`error replay-differs: ${message}\n`)

@@ -78,3 +78,7 @@ export async function institutionId(api: Api, text: string): Promise<Identifier>
     )
   return found['id'] as Identifier
 }
+
+/** After a timeout the operation may still happen: then the file that was made for it must stay. */
+export const isCertainFailure = (error: unknown): boolean =>
+  error instanceof EmrmError && !['request-timeout', 'api-connection-lost', 'peer-stopping'].includes(error.code)

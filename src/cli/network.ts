@@ -7,6 +7,7 @@ import { submitOperation } from '../api/operations.ts'
 import { BASE_PORT } from '../config.ts'
 import type { Timestamp } from '../model/ids.ts'
 import { readPassword } from '../password.ts'
+import { addCaCommands } from './cas.ts'
 import { homeCommand, withKey } from './home.ts'
 import { handle, type Session, table } from './session.ts'
 import { readWhole } from './values.ts'
@@ -92,6 +93,8 @@ export function addNetworkCommands(session: Session, program: Command): void {
       return { document, lines: [`signed at heights ${heights.join(', ')}`] }
     }),
   )
+
+  addCaCommands(session, network)
 
   const init = program
     .command('init')

@@ -155,7 +155,11 @@ function verifyAnswer(session: Session, report: VerifyReport): Answer {
   if (first === undefined)
     return {
       document: report,
-      lines: [`ok: ${report.heights} blocks and ${report.records} records are what the chain says`],
+      lines: [
+        report.from === 1
+          ? `ok: ${report.heights} blocks and ${report.records} records are what the chain says`
+          : `ok: the snapshot at ${report.from - 1}, the blocks from ${report.from} to ${report.heights} and ${report.records} records are what the chain says; older blocks are not here`,
+      ],
     }
   const where = first.height === undefined ? `record ${first.record}` : `height ${first.height}`
   const message = `${all.length} problem(s), the first at ${where}: ${first.reason}; restore from a backup or let the peer fetch it again (emrm scrub)`

@@ -5,10 +5,13 @@ import { stat } from 'node:fs/promises'
 import type { Command } from 'commander'
 
 import { type Api, type Line, type Query, toError } from '../api/client.ts'
+import { documentReferenceFor, type IndexedRecord, type LocalFacts } from '../interop/fhir/document-reference.ts'
 import { EmrmError } from '../model/errors.ts'
+import type { Labelling } from '../records/local-index.ts'
+import { addErasureCommands, erasureLine } from './erasure.ts'
 import { homeCommand, institutionId, withApi, withOptionalKey } from './home.ts'
 import { endProgress, handle, progress, type Session, table } from './session.ts'
-import { collect, readRecordId, readUserId } from './values.ts'
+import { collect, readChoice, readRecordId, readTime, readUserId } from './values.ts'
 
 type AddOptions = {
   readonly home: string
@@ -16,9 +19,17 @@ type AddOptions = {
   readonly kind?: string
   readonly label?: readonly string[]
   readonly confidentiality: string
+  readonly encounter?: readonly string[]
+  readonly lastVisit?: number
   readonly twin?: true
 }
 type AskOptions = { readonly home: string; readonly key?: string; readonly patient?: string }
+type ListOptions = AskOptions & {
+  readonly type?: string
+  readonly loinc?: string
+  readonly since?: string
+  readonly until?: string
+}
 
 export function addRecordCommands(session: Session, program: Command): void {
   const record = program.command('record').description('medical records: add one, see the index')
@@ -31,8 +42,18 @@ export function addRecordCommands(session: Session, program: Command): void {
   )
     .requiredOption('--patient <id>', "the owner's identifier", readUserId)
     .option('--kind <kind>', 'fhir, dicom, pdf, text, other (default: detected)')
-    .option('--label <code>', 'HL7 sensitivity code; may be given several times', collect)
-    .option('--confidentiality <level>', 'U, L, M, N, R or V', 'N')
+    .option(
+      '--label <code>',
+      "HL7 sensitivity code, beside those derived from the record's codes; may be repeated",
+      collect,
+    )
+    .option(
+      '--encounter <kind>',
+      'outpatient or inpatient: how long the law keeps it (default: inpatient)',
+      readChoice('an encounter', ['outpatient', 'inpatient']),
+    )
+    .option('--last-visit <time>', 'of the visit or the discharge that it is about (default: now)', readTime)
+    .option('--confidentiality <level>', "U, L, M, N, R or V; a record's own codes may raise it, never lower it", 'N')
     .option('--twin', 'make a de-identified twin too (FHIR, DICOM), which an --anonymous policy releases in its place')
   handle<AddOptions>(session, add, (options, file = '') =>
     withApi(options.home, async api => {
@@ -41,6 +62,8 @@ export function addRecordCommands(session: Session, program: Command): void {
         kind: options.kind,
         confidentiality: options.confidentiality,
         label: options.label,
+        encounter: options.encounter?.at(-1),
+        lastVisit: options.lastVisit === undefined ? undefined : String(options.lastVisit),
         ...(options.twin === true ? { twin: 'true' } : {}),
       }
       const { source, size } = await openSource(session, file)
@@ -57,9 +80,14 @@ export function addRecordCommands(session: Session, program: Command): void {
   )
     .option('--key <file>', 'ask as this user (default: as the hospital)')
     .option('--patient <id>', 'only records of this patient', readUserId)
-  handle<AskOptions>(session, list, options =>
+    .option('--type <type>', "by this hospital's own index: FHIR resource type, as Observation")
+    .option('--loinc <code>', 'by the same: LOINC code')
+    .option('--since <day>', 'by the same: of this day or later, as 2027-01-31')
+    .option('--until <day>', 'by the same: of this day or earlier')
+  handle<ListOptions>(session, list, options =>
     withOptionalKey(session, options, async ({ api, as }) => {
-      const document = await api.call('GET', '/v1/records', { query: { owner: options.patient }, as })
+      const { patient: owner, type, loinc, since, until } = options
+      const document = await api.call('GET', '/v1/records', { query: { owner, type, loinc, since, until }, as })
       const { records } = document as { records: readonly Line[] }
       return { document, lines: records.length === 0 ? ['no records'] : records.map(recordLine) }
     }),
@@ -70,16 +98,22 @@ export function addRecordCommands(session: Session, program: Command): void {
     'show <record>',
     'one index entry',
     'emrm record show 8c1f… --home ./net/hospital-1 --key ./patient.key',
-  ).option('--key <file>', 'ask as this user (default: as the hospital)')
-  handle<AskOptions>(session, show, (options, id = '') => {
+  )
+    .option('--key <file>', 'ask as this user (default: as the hospital)')
+    .option('--fhir', 'as a FHIR DocumentReference')
+  handle<AskOptions & { readonly fhir?: true }>(session, show, (options, id = '') => {
     const target = readRecordId(id)
     return withOptionalKey(session, options, async ({ api, as }) => {
-      const document = (await api.call('GET', `/v1/records/${target}`, { as })) as Line
-      return { document, lines: table(document) }
+      const entry = (await api.call('GET', `/v1/records/${target}`, { as })) as Line
+      if (options.fhir !== true) return { document: entry, lines: shownLines(entry) }
+      const index = entry['index'] as LocalFacts | null
+      const document = documentReferenceFor(entry as unknown as IndexedRecord, index)
+      return { document, lines: [JSON.stringify(document, null, 2)] }
     })
   })
 
   addCustodyCommands(session, record)
+  addErasureCommands(session, record)
 }
 
 function addCustodyCommands(session: Session, record: Command): void {
@@ -113,12 +147,49 @@ function addCustodyCommands(session: Session, record: Command): void {
   })
 }
 
-const recordLine = (record: Line): string =>
-  `${record['record']}  ${record['kind']}  ${record['confidentiality']}  owner ${record['owner']}  custodian ${record['custodian']}`
+/** Retention and erasure in words after the fields. */
+function shownLines({ retention, erasure, ...fields }: Line): readonly string[] {
+  const until = (retention as { readonly until: number } | undefined)?.until
+  const kept = until === undefined ? [] : [`kept by law until ${new Date(until).toISOString()}`]
+  if (erasure === undefined || erasure === null) return [...table(fields), ...kept]
+  const { erased, asked, receipts } = erasure as Line & { readonly receipts: readonly Line[] }
+  if (erased === null) return [...table(fields), ...kept, `erasure asked for at height ${asked}`]
+  const signed = receipts.map(
+    ({ institution, destroyed, height }) =>
+      `destroyed by ${institution} at height ${height}: ${(destroyed as string[]).join(', ') || 'nothing was held'}`,
+  )
+  return [...table(fields), erasureLine({ record: fields['record'], ...erasure }), ...signed]
+}
 
-function addedLines({ twinRefused, ...added }: Line): readonly string[] {
+const recordLine = (record: Line): string => {
+  const index = record['index'] as LocalFacts | null
+  const local =
+    index === null
+      ? ''
+      : ['', index.type ?? record['kind'], ...index.loinc, index.date ?? 'undated', `${index.size} B`].join('  ')
+  return `${record['record']}  ${record['kind']}  ${record['confidentiality']}  owner ${record['owner']}  custodian ${record['custodian']}${local}`
+}
+
+type Said = { readonly confidentiality: string; readonly labels: readonly string[] }
+
+function addedLines({ twinRefused, labelling, ...added }: Line): readonly string[] {
   const refused = twinRefused as { readonly message: string } | undefined
-  return refused === undefined ? table(added) : [...table(added), `no twin: ${refused.message}`]
+  const { given, rules, ruleSet, unread } = labelling as Labelling
+  const said = ({ confidentiality, labels }: Said): string => [confidentiality, ...labels].join(' ')
+  const now = said(added as unknown as Said)
+  const by = rules.length === 0 ? '' : ` by ${rules.join(', ')}`
+  const lines = [
+    ...table({ ...added, labels: undefined, confidentiality: undefined }),
+    unread === null
+      ? `labels: ${said(given)} given, ${now} registered${by} (rules ${ruleSet.id} ${ruleSet.version})`
+      : `labels: ${now} as given; ${UNREAD[unread]}, so nothing was derived: see that they fit`,
+  ]
+  return refused === undefined ? lines : [...lines, `no twin: ${refused.message}`]
+}
+
+const UNREAD: Readonly<Record<NonNullable<Labelling['unread']>, string>> = {
+  'not-fhir': 'the record is no FHIR resource as JSON',
+  'too-large': 'the record is JSON of more than 32 MiB',
 }
 
 async function upload(

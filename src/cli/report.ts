@@ -103,16 +103,16 @@ export function addVerifyReportCommand(session: Session, program: Command): void
     const chain = { chainId: chainIdOf(genesis), committee: genesisCommittee(genesis) }
     const verdict = verifyReport(await readJsonFile(file), chain)
     if (verdict.ok) {
-      const { decisions, granted, opened, height, time } = verdict
-      const said = `ok: all ${decisions} decisions about ${verdict.owner} up to block ${height} (${new Date(time).toISOString()}): ${granted} granted, ${opened} opened`
+      const { decisions, granted, opened, height, time, committeeChanges } = verdict
+      const said = `ok: all ${decisions} decisions about ${verdict.owner} up to block ${height} (${new Date(time).toISOString()}): ${granted} granted, ${opened} opened; ${committeeChanges} change(s) of the committee since genesis`
       return { document: verdict, lines: [said] }
     }
-    const { line, reason } = verdict
-    const where = line === null ? 'the report' : `line ${line}`
+    const { line, step, reason } = verdict
+    const where = line !== null ? `line ${line}` : step !== undefined ? `change ${step} of the committee` : 'the report'
     const message = `${where} is refused (${reason}); ask for the report again, and tell the authority if it fails again`
     session.io.stderr.write(`error report-refused: ${message}\n`)
     return {
-      document: { ...verdict, error: { code: 'report-refused', message, line, reason } },
+      document: { ...verdict, error: { code: 'report-refused', message, line, step, reason } },
       lines: [],
       exitCode: EXIT.failed,
     }

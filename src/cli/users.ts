@@ -13,16 +13,17 @@ import { loadWeb3File, saveWeb3File } from '../identity/web3-keystore.ts'
 import { EmrmError } from '../model/errors.ts'
 import type { Identifier, Timestamp } from '../model/ids.ts'
 import { readPassword } from '../password.ts'
-import { homeCommand, openKey, withApi, withKey } from './home.ts'
+import { addCredentialCommands } from './credentials.ts'
+import { homeCommand, isCertainFailure, openKey, withApi, withKey } from './home.ts'
 import { handle, type Session, table } from './session.ts'
-import { readChoice, readTime, readUserId } from './values.ts'
+import { readChoice, readTime, readUserId, requireRoles } from './values.ts'
 
 /** A credential is renewed once a year when nothing else is said. */
 const VALID_MS = 365 * 24 * 3600 * 1000
 
 type RegisterOptions = {
   readonly home: string
-  readonly role: readonly string[]
+  readonly role?: readonly string[]
   readonly group?: readonly string[]
   readonly name: string
   readonly out: string
@@ -41,7 +42,7 @@ export function addUserCommands(session: Session, program: Command): void {
     "make a user's key and have this hospital's CA register it",
     'emrm user register --home ./net/hospital-1 --role patient --name "bed 12" --out ./patient.key',
   )
-    .requiredOption('--role <role...>', 'patient, attending, nurse, researcher, … (several are allowed)')
+    .option('--role <role...>', 'patient, attending, nurse, … (several are allowed; none: credentials give them)')
     .requiredOption('--name <label>', 'shown in the key file only; never leaves this machine')
     .requiredOption('--out <file>', 'encrypted key file to make')
     .option('--group <group...>', 'groups for group policies')
@@ -52,8 +53,9 @@ export function addUserCommands(session: Session, program: Command): void {
   handle<RegisterOptions>(session, register, options =>
     withApi(options.home, async (api, paths) => {
       const { chainId, genesis } = await loadConfig(options.home, session.io.env)
+      const roles = sorted(options.role ?? [])
       requireRoles(
-        options.role,
+        roles,
         genesis.relations.rolePurposes.map(({ key }) => key),
       )
       const ca = await openKey(session, options.caKey ?? paths.caKey)
@@ -69,7 +71,7 @@ export function addUserCommands(session: Session, program: Command): void {
             type: 'user.register',
             publicKey: key.publicKey,
             scheme: key.scheme,
-            roles: sorted(options.role),
+            roles,
             groups: sorted(options.group ?? []),
             institution: institution.id,
             validUntil: options.validUntil ?? ((now + VALID_MS) as Timestamp),
@@ -79,7 +81,7 @@ export function addUserCommands(session: Session, program: Command): void {
           user: key.identifier,
           publicKey: key.publicKey,
           ...addressOf(key),
-          roles: sorted(options.role),
+          roles,
           height,
           key: options.out,
         }
@@ -92,6 +94,7 @@ export function addUserCommands(session: Session, program: Command): void {
   )
 
   addRotateCommand(session, user)
+  addCredentialCommands(session, user)
 
   const revoke = homeCommand(
     user,
@@ -182,14 +185,4 @@ async function saveNewKey(session: Session, path: string, key: SigningKey, label
 const addressOf = (key: SigningKey): { readonly address?: string } =>
   key.scheme === 2 ? { address: ethereumAddress(key.publicKey) } : {}
 
-function requireRoles(roles: readonly string[], known: readonly string[]): void {
-  for (const role of roles)
-    if (!known.includes(role))
-      throw new EmrmError('role-unknown', `${role} is not a role of this network; it has ${known.join(', ')}`, { role })
-}
-
 const sorted = (texts: readonly string[]): readonly string[] => [...new Set(texts)].sort()
-
-/** After a timeout the registration may still happen: then the key must stay. */
-const isCertainFailure = (error: unknown): boolean =>
-  error instanceof EmrmError && !['request-timeout', 'api-connection-lost', 'peer-stopping'].includes(error.code)

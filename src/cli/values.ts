@@ -69,6 +69,13 @@ export function requirePurposes(codes: readonly string[]): void {
       )
 }
 
+/** Throws EmrmError `role-unknown`. */
+export function requireRoles(roles: readonly string[], known: readonly string[]): void {
+  for (const role of roles)
+    if (!known.includes(role))
+      throw new EmrmError('role-unknown', `${role} is not a role of this network; it has ${known.join(', ')}`, { role })
+}
+
 /** Throws EmrmError `window-empty` when no time lies in from … to. */
 export function requireWindow(from: number, to: number): void {
   if (from >= to)

@@ -50,7 +50,7 @@ export type Start = {
   readonly parent: {
     readonly id: BlockId
     readonly timestamp: Timestamp
-    /** Position of the author of block h-1 (0 at the first height): base(h). */
+    /** base(h): position of the author of block h-1, or where the lead moved from there; 0 at the first height. */
     readonly author: ValidatorIndex
     /** null only at the first height. */
     readonly certificate: DecideCertificate | null

@@ -127,7 +127,7 @@ export function newHeight(start: Start): HeightState {
   }
 }
 
-/** §1.5: base(h) is the position of the author of block h-1, which is in a hashed header, so all agree. */
+/** §1.5: base(h) follows from the author of block h-1, which is in a hashed header, and from h, so all agree. */
 export const primaryAt = (state: HeightState, view: View): ValidatorIndex =>
   primaryOf(state.committee, state.parent.author, view)
 

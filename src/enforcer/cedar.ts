@@ -21,13 +21,15 @@ const NESTING_MAX = 32
 /** Operators, member accesses and branches of one policy: a chain of them is as deep as it is long. The engine traps above 500. */
 const JOINTS_MAX = 200
 
-/** What a policy can name; a file that names anything else is refused. `rank`: U 0, L 1, M 2, N 3, R 4, V 5. */
+/** What a policy can name; a file that names anything else is refused. `rank`: U 0, L 1, M 2, N 3, R 4, V 5; `principal.attributes.contains("department=cardiology")`. */
 export const CEDAR_SCHEMA = `
 entity Institution;
 entity Role;
 entity Purpose in [Purpose];
 entity Patient;
-entity User in [Institution, Role];
+entity User in [Institution, Role] {
+  "attributes": Set<String>
+};
 entity Record in [Institution] {
   "owner": Patient,
   "kind": String,
@@ -59,6 +61,8 @@ export type CedarFacts = {
   readonly kind: string
   readonly confidentiality: Confidentiality
   readonly labels: readonly string[]
+  /** Att_u of the requester, by the credentials that hold now: `name=value` each. */
+  readonly attributes: readonly string[]
   /** 0 … 1439, this hospital's local time. */
   readonly minuteOfDay: number
   /** Monday 1 … Sunday 7. */
@@ -114,7 +118,7 @@ export function cedarQuestion(grant: Grant, facts: CedarFacts): CedarQuestion {
   const role = { type: 'Role', id: grant.role }
   const owner = { type: 'Patient', id: facts.owner }
   const custodian = { type: 'Institution', id: facts.custodian }
-  const { kind, confidentiality, labels, minuteOfDay, weekday } = facts
+  const { kind, confidentiality, labels, attributes, minuteOfDay, weekday } = facts
   const attrs = {
     owner: { __entity: owner },
     ...{ kind, confidentiality, rank: confidentialityRank(confidentiality), labels },
@@ -130,7 +134,7 @@ export function cedarQuestion(grant: Grant, facts: CedarFacts): CedarQuestion {
       ...{ basis, variant: grant.variant, minuteOfDay, weekday },
     },
     entities: [
-      { uid: user, attrs: {}, parents: [institution, role] },
+      { uid: user, attrs: { attributes }, parents: [institution, role] },
       { uid: resource, attrs, parents: [custodian] },
       ...purposeEntities(grant.purpose),
     ],

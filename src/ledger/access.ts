@@ -16,6 +16,7 @@ import type {
 } from '../model/operations.ts'
 import { speaksForClient } from './actors.ts'
 import { type Context, DONE, refused } from './context.ts'
+import { roleCredentials } from './credentials.ts'
 import type { DecisionEntry } from './entries.ts'
 import { emergencySuspended } from './reviews.ts'
 import type { Store } from './store.ts'
@@ -90,6 +91,7 @@ export function questionOf(
   const record = recordFacts(store, asked.record)
   return {
     user,
+    credentials: roleCredentials(store, user),
     institutionActive: user !== null && store.institutions.get(user.institution)?.removed === false,
     emergencySuspended: asked.purpose === BREAK_THE_GLASS && emergencySuspended(store, requester, time),
     ...{ role: asked.role, purpose: asked.purpose, right: asked.right, time, record },
@@ -131,6 +133,7 @@ function conclude(
     ...{ variant: decision.variant, recipient, height, time, expires, basis, rulesVersion },
   }
   store.grants.put(request.id, grant)
+  if (right === 'share') store.sharers.put(`${grant.record}/${institution}`, { institution })
   return { type: 'granted', grant }
 }
 

@@ -6,6 +6,9 @@ import { EmrmError } from '../model/errors.ts'
 import type { Digest, Height } from '../model/ids.ts'
 import type { Store } from './store.ts'
 
+/** What a state needs to know of the block at its height. */
+export type HeadBlock = Pick<Block, 'header' | 'id'>
+
 export type Checkpoint = {
   readonly height: Height
   readonly root: Digest
@@ -20,7 +23,7 @@ export function restoreStore(
     readonly entries: ReadonlyMap<string, Uint8Array>
     readonly height: Height
     readonly root: Digest
-    readonly headBlock: Block
+    readonly headBlock: HeadBlock
     readonly chainId: Digest
   },
 ): void {

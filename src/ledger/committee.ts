@@ -1,13 +1,18 @@
 // Who validates (P-30, P-31): the best-rated institutions, by score, ties by id. The committee changes only when an epoch ends, never in the
 // middle of a height, and only to one that IMPBFT can run with; otherwise the old one stays.
+//
+// It is chosen one block before its epoch begins. So the header of the epoch's last block, which the old committee signs, stands on a state
+// that names the new one, and the proof of that is noted in the state: whoever trusts one committee can follow to the next, in a report
+// (committee-path.ts) and as a peer without blocks (handover.ts).
 
 import { type Committee, committeeHashOf, makeCommittee, VALIDATORS_MAX } from '../model/committee.ts'
 import { EmrmError } from '../model/errors.ts'
-import type { Height, ValidatorIndex } from '../model/ids.ts'
+import { asHeight, type Height, type ValidatorIndex } from '../model/ids.ts'
 import type { CommitteeEntry, Institution } from './entries.ts'
 import type { Store } from './store.ts'
 
-const EPOCH = 'now'
+export const EPOCH = 'now'
+export const committeeName = (from: number): string => String(from).padStart(16, '0')
 
 /** Registered institutions, best first. */
 export const ranking = (store: Store): readonly Institution[] =>
@@ -37,29 +42,43 @@ export class Committees {
   begin(committee: Committee, epochBlocks: number): void {
     this.#store.epochs.put(EPOCH, { start: 1, end: epochBlocks })
     this.#add(1, committee)
+    this.endBlock(0)
   }
 
-  /** After the operations of block `height`: when it is its epoch's last, the next epoch begins. */
+  /** Before the operations of block `height`, whose header carries the digest of the present state. */
+  beginBlock(height: number): void {
+    const name = committeeName(height + 1)
+    if (!this.#store.committees.has(name)) return
+    const { siblings } = this.#store.state.prove(this.#store.committees.keyOf(name))
+    this.#store.successions.put(name, { from: height + 1, siblings: Buffer.concat(siblings) })
+  }
+
+  /** The last height whose committee is known. */
+  end(): Height {
+    return asHeight(this.#store.epochs.get(EPOCH)?.end ?? 0)
+  }
+
+  /** After the operations of block `height`: when only one block of its epoch is left, the committee of the next is chosen. */
   endBlock(height: number): void {
     const epoch = this.#store.epochs.get(EPOCH)
-    if (epoch === undefined || height !== epoch.end) return
+    if (epoch === undefined || height !== epoch.end - 1) return
     const { parameters, validatorCount, f, p } = this.#store.now()
-    this.#store.epochs.put(EPOCH, { start: height + 1, end: height + parameters.epochBlocks })
+    this.#store.epochs.put(EPOCH, { start: epoch.end + 1, end: epoch.end + parameters.epochBlocks })
     const next = chosen(ranking(this.#store), validatorCount, f, p)
     const present = this.#known.at(-1)?.committee
     if (next === null || next.hash === present?.hash || same(next, present)) return
-    this.#add(height + 1, next)
+    this.#add(epoch.end + 1, next)
   }
 
   /** Reads everything from the state again, after a restore. */
   reload(): void {
-    this.#known = this.#store.committees.under().map(entry => ({ from: entry.from, committee: fromEntry(entry) }))
+    this.#known = this.#store.committees.under().map(entry => ({ from: entry.from, committee: committeeFrom(entry) }))
   }
 
   #add(from: number, committee: Committee): void {
     const { f, p } = committee.quorum
     const validators = committee.validators.map(({ publicKey, peerId, name }) => ({ publicKey, peerId, name }))
-    this.#store.committees.put(String(from).padStart(16, '0'), { from, f, p, hash: committee.hash, validators })
+    this.#store.committees.put(committeeName(from), { from, f, p, hash: committee.hash, validators })
     this.#known.push({ from, committee })
   }
 }
@@ -98,7 +117,11 @@ const same = (a: Committee, b: Committee | undefined): boolean =>
   a.validators.length === b.validators.length &&
   a.validators.every((validator, i) => validator.publicKey === b.validators[i]?.publicKey)
 
-const fromEntry = (entry: CommitteeEntry): Committee =>
+/** null before the first block. */
+export const committeeEntryAt = (store: Store, height: number): CommitteeEntry | null =>
+  store.committees.under().findLast(({ from }) => from <= height) ?? null
+
+export const committeeFrom = (entry: CommitteeEntry): Committee =>
   makeCommittee(
     entry.validators.map((validator, i) => ({ ...validator, index: i as ValidatorIndex })),
     entry.f,

@@ -4,7 +4,7 @@
 import type { Rules } from '../access/rules.ts'
 import type { Request } from '../model/block.ts'
 import type { Committee } from '../model/committee.ts'
-import type { Timestamp } from '../model/ids.ts'
+import type { Digest, PublicKey, Timestamp } from '../model/ids.ts'
 import type { EvidenceSubmit, Outcome, RefusalReason } from '../model/operations.ts'
 import type { Store } from './store.ts'
 
@@ -14,12 +14,19 @@ export type Context = {
   readonly height: number
   /** Block time, the only clock. */
   readonly time: Timestamp
+  readonly chainId: Digest
   readonly committee: Committee
+  /** Null beyond the present epoch. */
+  readonly committeeAt: (height: number) => Committee | null
   readonly rulesVersion: number
   readonly rules: Rules
   /** Whether the evidence's signatures prove the fault; the same on every peer. */
   readonly verifyEvidence: (operation: EvidenceSubmit) => boolean
+  /** The one verifier (wire/verify); the same on every peer. */
+  readonly verifySignature: VerifySignature
 }
+
+export type VerifySignature = (publicKey: PublicKey, bytes: Uint8Array, signature: Uint8Array) => boolean
 
 export type Refused = Extract<Outcome, { type: 'refused' }>
 

@@ -4,14 +4,23 @@
 //   settings/now                        chain parameters, faults to tolerate, relations
 //   approval/<digest of operation>      authority keys that have submitted it
 //   institution/<id>  ca/<id>  user/<id>
+//   credential/<user>/<digest>          attributes and roles for a while, with their status
 //   record/<id>  adoption/<record>      the index; a custody hand-over that waits for the new custodian
+//   redeal/<record>                     the intent to deal its key to the present committee
+//   twins/<original>                    all twins that it ever had
+//   visit/<owner>/<custodian>/<encounter>  the last visit: where the retention clock begins
+//   sharer/<record>/<institution>       who was granted to share it
+//   erasure/<record>                    asked for, erased, who owes a receipt
+//   destruction/<record>/<institution>  the receipts
 //   policy/<owner>/<scope|grantee>      the one permission value, and the last timestamp (stays after a revoke)
 //   delegate/<owner>/<delegate>         the same for delegations
 //   decisions/<owner>                   how many decisions there are
 //   decision/<owner>/<number>           each of them
 //   grant/<request>  receipt/<grant>    emergency/<user>/<grant>
 //   evidence/<validator>/<fault>-<height>
-//   committee/<from height>  epoch/now  executed/<height>  floor/now  results/now
+//   committee/<from height>             who validates from there on
+//   succession/<from height>            the proof that the header below names it
+//   epoch/now  executed/<height>  floor/now  results/now
 
 import type { Delegation } from '../access/delegation.ts'
 import type { Policy } from '../access/policy.ts'
@@ -21,7 +30,9 @@ import type { Digest, Identifier, PeerId, PublicKey, RecordId, RequestId, Timest
 import type {
   AccessReview,
   ChainParameters,
+  CredentialIssue,
   DenialReason,
+  Destroyable,
   Grant,
   Purpose,
   RecordRegister,
@@ -76,6 +87,14 @@ export type User = Subject & {
   readonly height: number
 }
 
+export type CredentialEntry = Omit<CredentialIssue, 'type'> & {
+  readonly issuer: Identifier
+  readonly height: number
+  /** Block time. */
+  readonly issued: Timestamp
+  readonly revoked: boolean
+}
+
 export type RecordEntry = Omit<RecordRegister, 'type'> & {
   readonly height: number
   readonly time: Timestamp
@@ -84,7 +103,48 @@ export type RecordEntry = Omit<RecordRegister, 'type'> & {
   readonly twin: RecordId | null
 }
 
+export type Redeal = {
+  /** The request's id. */
+  readonly intent: RequestId
+  readonly record: RecordId
+  readonly custodian: Identifier
+  readonly recipient: Digest
+  /** The key goes to the committee of this height. */
+  readonly height: number
+  readonly time: Timestamp
+  /** From here on no share is released for it. */
+  readonly expires: Timestamp
+}
+
 export type Adoption = { readonly from: Identifier; readonly to: Identifier }
+
+export type Twins = { readonly twins: readonly RecordId[] }
+
+export type Visit = { readonly last: Timestamp }
+
+export type Sharer = { readonly institution: Identifier }
+
+export type Erasure = {
+  readonly record: RecordId
+  readonly owner: Identifier
+  readonly askedBy: Identifier
+  /** Height at which it was asked for. */
+  readonly asked: number
+  /** Height at which the custodian erased it; null before. */
+  readonly erased: number | null
+  /** Institutions that must sign for its destruction. */
+  readonly owing: readonly Identifier[]
+  /** Height at which the last of them had. */
+  readonly complete: number | null
+}
+
+export type DestructionEntry = {
+  readonly record: RecordId
+  readonly institution: Identifier
+  readonly destroyed: readonly Destroyable[]
+  readonly height: number
+  readonly time: Timestamp
+}
 
 export type PolicyEntry = {
   /** The last accepted one for the key; outlives the policy (P-42). */
@@ -158,6 +218,9 @@ export type CommitteeEntry = {
   /** In ranking order. */
   readonly validators: readonly { readonly publicKey: PublicKey; readonly peerId: PeerId; readonly name: string }[]
 }
+
+/** `siblings`: of the proof of `committee/<from>` for the digest in header `from` - 1, 32 bytes each, from the root down. */
+export type SuccessionEntry = { readonly from: number; readonly siblings: Uint8Array }
 
 export type Epoch = { readonly start: number; readonly end: number }
 

@@ -13,11 +13,14 @@ import {
   onValidatorsSet,
 } from './consortium.ts'
 import type { Context } from './context.ts'
+import { onCredentialIssue, onCredentialRevoke } from './credentials.ts'
 import { onDelegateRevoke, onDelegateSet } from './delegates.ts'
+import { onRecordAskErasure, onRecordDestroyed, onRecordErase } from './erasure.ts'
 import { onEvidenceSubmit } from './evidence.ts'
 import { onUserRegister, onUserRevoke, onUserRotateKey } from './identity.ts'
 import { onPolicyRevoke, onPolicySet } from './policies.ts'
 import { onRecordAdopt, onRecordRegister, onRecordWithdraw } from './records.ts'
+import { onRecordRedeal, onRecordReshare } from './redeals.ts'
 import { onAccessReview } from './reviews.ts'
 
 export function execute(context: Context, operation: Operation): Outcome {
@@ -42,12 +45,26 @@ export function execute(context: Context, operation: Operation): Outcome {
       return onUserRevoke(context, operation)
     case 'user.rotate-key':
       return onUserRotateKey(context, operation)
+    case 'credential.issue':
+      return onCredentialIssue(context, operation)
+    case 'credential.revoke':
+      return onCredentialRevoke(context, operation)
     case 'record.register':
       return onRecordRegister(context, operation)
     case 'record.withdraw':
       return onRecordWithdraw(context, operation)
     case 'record.adopt':
       return onRecordAdopt(context, operation)
+    case 'record.redeal':
+      return onRecordRedeal(context, operation)
+    case 'record.reshare':
+      return onRecordReshare(context, operation)
+    case 'record.ask-erasure':
+      return onRecordAskErasure(context, operation)
+    case 'record.erase':
+      return onRecordErase(context, operation)
+    case 'record.destroyed':
+      return onRecordDestroyed(context, operation)
     case 'policy.set':
       return onPolicySet(context, operation)
     case 'policy.revoke':

@@ -9,7 +9,10 @@ import { actingCa, actingUser, identifierOfKey } from './actors.ts'
 import { type Context, DONE, refused } from './context.ts'
 import { areNames, GROUPS_MAX, isWhole, ROLES_MAX, sortedSet } from './syntax.ts'
 
-/** Registers, or renews a credential: the same key and institution with a later end (and whatever roles hold from now on). */
+/**
+ * Registers, or renews: the same key and institution with a later end (and whatever roles hold from now on). The long-lived identity; it may
+ * come without a role, for a user whose roles credentials give (credentials.ts).
+ */
 export function onUserRegister(context: Context, operation: UserRegister): Outcome {
   const { store, height } = context
   const ca = actingCa(context)
@@ -19,7 +22,7 @@ export function onUserRegister(context: Context, operation: UserRegister): Outco
   if (!ca.institutions.includes(operation.institution)) return refused('not-authorized')
   if (!isKey(operation.publicKey, operation.scheme) || !isWhole(operation.validUntil))
     return refused('invalid-operation')
-  if (operation.roles.length === 0 || !areNames(operation.roles, ROLES_MAX) || !areNames(operation.groups, GROUPS_MAX))
+  if (!areNames(operation.roles, ROLES_MAX) || !areNames(operation.groups, GROUPS_MAX))
     return refused('invalid-operation')
   if (operation.validUntil <= context.time) return refused('window-empty')
   const id = identifierOfKey(operation.publicKey)

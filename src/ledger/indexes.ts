@@ -1,7 +1,7 @@
 // Look-ups derived from the state, for views only: no decision and no digest hangs on them. They follow each change of the tables and are
 // complete again after a restore. An index holds names; the values are read from the tables.
 
-import type { DecisionEntry, GrantEntry, RecordEntry, User } from './entries.ts'
+import type { DecisionEntry, Erasure, GrantEntry, RecordEntry, User } from './entries.ts'
 
 type Index = Map<string, Set<string>>
 
@@ -14,6 +14,9 @@ export class Indexes {
   /** Grants of the right to share. */
   readonly sharesByRecord: Index = new Map()
   readonly usersByInstitution: Index = new Map()
+  readonly erased: Set<string> = new Set()
+  /** Erased, and not all receipts are in. */
+  readonly erasing: Set<string> = new Set()
   readonly #custodians = new Map<string, string>()
 
   noteUser(name: string, user: User): void {
@@ -37,8 +40,15 @@ export class Indexes {
     if (grant.right === 'share') add(this.sharesByRecord, grant.record, name)
   }
 
+  noteErasure(name: string, { erased, complete }: Erasure): void {
+    if (erased === null) return
+    this.erased.add(name)
+    if (complete === null) this.erasing.add(name)
+    else this.erasing.delete(name)
+  }
+
   clear(): void {
-    for (const index of Object.values(this)) if (index instanceof Map) index.clear()
+    for (const index of Object.values(this)) if (index instanceof Map || index instanceof Set) index.clear()
     this.#custodians.clear()
   }
 }

@@ -6,20 +6,23 @@ import { encode } from '@ipld/dag-cbor'
 import { RULES_VERSION } from '../access/decide.ts'
 import { rulesOf } from '../access/rules.ts'
 import type { Block, BlockHeader, Request } from '../model/block.ts'
-import type { Committee } from '../model/committee.ts'
+import { type Committee, leadAfter } from '../model/committee.ts'
 import { assert } from '../model/errors.ts'
 import type { Genesis } from '../model/genesis.ts'
 import { digestOf, fromHex } from '../model/hash.ts'
 import type { ValidatorIndex, View } from '../model/ids.ts'
 import { type BlockId, type Digest, type Height, nextHeight, type RequestId, type Timestamp } from '../model/ids.ts'
 import type { EvidenceSubmit, Outcome, RequestResult } from '../model/operations.ts'
+import type { HandoverClaim } from '../model/snapshot.ts'
 import { type BlockFault, blockFault } from './block-check.ts'
-import { type Checkpoint, restoreStore } from './checkpoint.ts'
+import { type Checkpoint, type HeadBlock, restoreStore } from './checkpoint.ts'
 import { Committees } from './committee.ts'
-import { type Context, refused } from './context.ts'
+import { type Context, refused, type VerifySignature } from './context.ts'
 import { execute } from './execute.ts'
 import { Executed } from './executed.ts'
 import { writeGenesis } from './genesis-state.ts'
+import { claimHandover } from './handover.ts'
+import type { StateCopy } from './snapshot.ts'
 import { Store } from './store.ts'
 import { Views } from './views.ts'
 
@@ -28,7 +31,10 @@ export type Head = {
   /** The chain id at height 0. */
   readonly id: BlockId
   readonly timestamp: Timestamp
-  /** Position of the head's author in the committee of the *next* height. 0, which is the first in the ranking, when an epoch with another committee begins (P-31), and at height 0. */
+  /**
+   * base(h) of the *next* height (consensus.md §1.5): the position of the head's author, or of the one after it when the lead moves on.
+   * 0, which is the first in the ranking, when an epoch with another committee begins (P-31), and at height 0.
+   */
   readonly author: ValidatorIndex
 }
 
@@ -44,19 +50,22 @@ export class Ledger {
   readonly #executed = new Executed(this.#store)
   readonly #committees = new Committees(this.#store)
   readonly #verifyEvidence: (operation: EvidenceSubmit) => boolean
+  readonly #verifySignature: VerifySignature
   #head: Head
   readonly views: Views
 
-  /** `verifyEvidence` must answer the same on every peer; without it, evidence is refused. Throws EmrmError `genesis-invalid`. */
+  /** Both judges must answer the same on every peer; without them, evidence and re-deals are refused. Throws EmrmError `genesis-invalid`. */
   constructor(options: {
     readonly genesis: Genesis
     readonly chainId: Digest
     readonly committee: Committee
     readonly verifyEvidence?: (operation: EvidenceSubmit) => boolean
+    readonly verifySignature?: VerifySignature
   }) {
     const { genesis, chainId } = options
     this.chainId = chainId
     this.#verifyEvidence = options.verifyEvidence ?? (() => false)
+    this.#verifySignature = options.verifySignature ?? (() => false)
     writeGenesis(this.#store, genesis)
     this.#committees.begin(options.committee, genesis.parameters.epochBlocks)
     this.#store.results.put('now', { digest: chainId })
@@ -123,8 +132,11 @@ export class Ledger {
     const rules = rulesOf(header.rulesVersion)
     const committee = this.committeeAt(height)
     assert(rules !== null && committee !== null, `rules ${header.rulesVersion} and a committee for block ${height}`)
-    const shared = { store: this.#store, height, time: header.timestamp, committee }
-    const base = { ...shared, rulesVersion: header.rulesVersion, rules, verifyEvidence: this.#verifyEvidence }
+    const committeeAt = (at: number): Committee | null => this.#committees.at(at as Height)
+    const shared = { store: this.#store, chainId: this.chainId, height, time: header.timestamp, committee, committeeAt }
+    const judges = { verifyEvidence: this.#verifyEvidence, verifySignature: this.#verifySignature }
+    const base = { ...shared, ...judges, rulesVersion: header.rulesVersion, rules }
+    this.#committees.beginBlock(height)
     const outcomes = block.requests.map(request => this.#executeOne({ ...base, request }))
     this.#executed.endBlock(height, header.timestamp)
     this.#chainResults(block.requests, outcomes)
@@ -139,8 +151,25 @@ export class Ledger {
     return { height: this.#head.height, root: this.stateRoot(), changes: this.#store.state.takeChanges() }
   }
 
+  /** The state as it is, to be kept as a snapshot when the head is at a height for one; else null. */
+  snapshot(): StateCopy | null {
+    const { height } = this.#head
+    if (height === 0 || height % this.#store.now().parameters.snapshotBlocks !== 0) return null
+    return { height, ...this.#store.state.copy() }
+  }
+
+  /** Before the last block of an epoch is executed: what its header's state digest says of the next epoch. Null before any other block. */
+  handover(): HandoverClaim | null {
+    return claimHandover(this.#store, nextHeight(this.#head.height))
+  }
+
+  /** The last height whose committee is known. */
+  epochEnd(): Height {
+    return this.#committees.end()
+  }
+
   /** Puts a checkpoint in place of the state. `headBlock`: the block at `height`. Throws EmrmError `checkpoint-corrupt`. */
-  restore(entries: ReadonlyMap<string, Uint8Array>, height: Height, root: Digest, headBlock: Block): void {
+  restore(entries: ReadonlyMap<string, Uint8Array>, height: Height, root: Digest, headBlock: HeadBlock): void {
     restoreStore(this.#store, { entries, height, root, headBlock, chainId: this.chainId })
     this.#executed.reload()
     this.#committees.reload()
@@ -162,10 +191,12 @@ export class Ledger {
     this.#store.results.put('now', { digest: digestOf(Buffer.concat([previous, encode(rows)])) })
   }
 
-  #moveTo(block: Block, committee: Committee | null): void {
-    const { height, timestamp, author } = block.header
+  #moveTo(block: HeadBlock, committee: Committee | null): void {
+    const { height, timestamp } = block.header
     const next = this.committeeAt(nextHeight(height))
-    const base = next === committee ? author : (0 as ValidatorIndex)
+    const { rotationBlocks } = this.#store.now().parameters
+    const stays = next !== null && next === committee
+    const base = stays ? leadAfter(block.header, next, rotationBlocks) : (0 as ValidatorIndex)
     this.#head = { height, id: block.id, timestamp, author: base }
   }
 }

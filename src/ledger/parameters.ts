@@ -6,6 +6,8 @@ const SECOND = 1000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
+/** Never shorter than a year of the calendar. */
+const YEAR = 366 * DAY
 const MIB = 1024 * 1024
 
 /** `shareThreshold` f+1: f peers cannot leak a record, f peers cannot withhold it. */
@@ -26,6 +28,13 @@ export function defaultParameters({ f }: { readonly n: number; readonly f: numbe
     emergencyReviewMs: 3 * DAY,
     epochBlocks: 1000,
     replicas: 2,
+    // A primary that is slow on purpose, or leaves somebody's requests out, keeps the lead no longer than this.
+    rotationBlocks: 100,
+    // What China's rules on medical records ask for at least; a network under other law sets its own.
+    retentionOutpatientMs: 15 * YEAR,
+    retentionInpatientMs: 30 * YEAR,
+    // What comes after the newest is some ten seconds of executing blocks for a new peer.
+    snapshotBlocks: 10_000,
   }
 }
 
@@ -45,6 +54,10 @@ const BOUNDS: { readonly [K in keyof ChainParameters]-?: readonly [min: number, 
   emergencyReviewMs: [SECOND, 30 * DAY],
   epochBlocks: [1, 1_000_000],
   replicas: [0, 16],
+  rotationBlocks: [0, 1_000_000],
+  retentionOutpatientMs: [SECOND, 200 * YEAR],
+  retentionInpatientMs: [SECOND, 200 * YEAR],
+  snapshotBlocks: [1, 1_000_000_000],
 }
 
 /** Whether every parameter is a whole number within its bounds, and the two that hang together do. */

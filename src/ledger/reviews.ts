@@ -6,6 +6,7 @@ import type { Identifier, Timestamp } from '../model/ids.ts'
 import type { AccessReview, Outcome } from '../model/operations.ts'
 import { actingInstitution, actingUser } from './actors.ts'
 import { type Context, DONE, refused } from './context.ts'
+import { holdsRole } from './credentials.ts'
 import type { Emergency } from './entries.ts'
 import type { Store } from './store.ts'
 import { TEXT_LENGTH_MAX } from './syntax.ts'
@@ -18,7 +19,8 @@ export function onAccessReview(context: Context, operation: AccessReview): Outco
   const grant = store.grants.get(operation.grant)
   const institution = actingInstitution(context)
   const user = institution === null ? actingUser(context) : null
-  const judge = institution?.id ?? (user?.roles.includes(REVIEWER_ROLE) ? user.institution : null)
+  const judge =
+    institution?.id ?? (user !== null && holdsRole(store, user, REVIEWER_ROLE, context.time) ? user.institution : null)
   if (judge === null) return refused('not-authorized')
   const emergency = grant === undefined ? undefined : store.emergencies.get(`${grant.requester}/${grant.grant}`)
   if (grant === undefined || emergency === undefined) return refused('unknown-grant')

@@ -6,6 +6,7 @@
 // i, -i for leaf i. Not here: the values (state.ts), the checking of proofs (proofs.ts).
 
 import { sha256Into } from '../model/hash.ts'
+import type { TreeNode } from '../model/snapshot.ts'
 
 const HASH = 32
 const NOTHING = 0
@@ -64,9 +65,32 @@ export class SparseTree {
       at = (right ? this.#right : this.#left)[at]!
     }
     if (at === NOTHING) return { siblings, leaf: null }
+    return { siblings, leaf: this.#leafAt(at) }
+  }
+
+  #leafAt(at: number): { readonly keyHash: Uint8Array; readonly valueHash: Uint8Array } {
     const from = -at * HASH
     const copy = (pool: Buffer): Uint8Array => new Uint8Array(pool.subarray(from, from + HASH))
-    return { siblings, leaf: { keyHash: copy(this.#keyHashes), valueHash: copy(this.#valueHashes) } }
+    return { keyHash: copy(this.#keyHashes), valueHash: copy(this.#valueHashes) }
+  }
+
+  /** The nodes at `depth`, from left to right. A leaf that stands higher up is named where its path leads. */
+  nodesAt(depth: number): readonly TreeNode[] {
+    const nodes = new Array<TreeNode>(2 ** depth).fill(null)
+    const walk = (at: number, level: number, place: number): void => {
+      if (at > 0 && level < depth) {
+        walk(this.#left[at]!, level + 1, 2 * place)
+        walk(this.#right[at]!, level + 1, 2 * place + 1)
+      } else if (at > 0) nodes[place] = { type: 'inner', hash: new Uint8Array(this.#hashOf(at)) }
+      else if (at < 0) {
+        const leaf = this.#leafAt(at)
+        let path = place
+        for (let i = level; i < depth; i++) path = 2 * path + bitAt(leaf.keyHash, 0, i)
+        nodes[path] = { type: 'leaf', ...leaf }
+      }
+    }
+    walk(this.#root, 0, 0)
+    return nodes
   }
 
   /** Applies items [from, to) to the subtree `at`; answers what stands there now. */

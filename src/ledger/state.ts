@@ -3,6 +3,7 @@
 
 import { toHex } from '../model/hash.ts'
 import type { Digest } from '../model/ids.ts'
+import { depthFor, type StateCopy } from './snapshot.ts'
 import { SparseTree, type StateProof } from './sparse-tree.ts'
 
 export class State {
@@ -16,6 +17,8 @@ export class State {
   readonly #groups = new Map<string, Set<string>>()
   readonly #scanned: ReadonlySet<string>
   #root: Digest | null = null
+  /** Of all keys and values. */
+  #bytes = 0
 
   /** `scanned`: tables (first part of a key) whose keys `keysUnder` can list. */
   constructor(scanned: ReadonlySet<string>) {
@@ -31,13 +34,18 @@ export class State {
   }
 
   put(key: string, value: Uint8Array): void {
-    if (!this.#entries.has(key)) this.#group(key)?.add(key)
+    const before = this.#entries.get(key)
+    if (before === undefined) this.#group(key)?.add(key)
+    this.#bytes += before === undefined ? key.length + value.length : value.length - before.length
     this.#entries.set(key, value)
     this.#changed(key)
   }
 
   delete(key: string): void {
-    if (!this.#entries.delete(key)) return
+    const before = this.#entries.get(key)
+    if (before === undefined) return
+    this.#entries.delete(key)
+    this.#bytes -= key.length + before.length
     this.#group(key)?.delete(key)
     this.#changed(key)
   }
@@ -71,6 +79,14 @@ export class State {
   prove(key: string): StateProof {
     this.root()
     return this.#tree.prove(key)
+  }
+
+  /** All of it as it is now; values are never changed in place, so this copies names only: some 10 ms for 200 000 keys. */
+  copy(): Omit<StateCopy, 'height'> {
+    const root = this.root()
+    const depth = depthFor(this.#bytes)
+    const nodes = this.#tree.nodesAt(depth)
+    return { root, depth, nodes, keys: [...this.#entries.keys()], values: [...this.#entries.values()] }
   }
 
   /** What changed since the last call (null: deleted). A key that came and went in between is reported as deleted. */

@@ -13,12 +13,15 @@ const SCANNED = [
   'approval',
   'institution',
   'ca',
+  'credential',
   'policy',
   'delegate',
   'emergency',
   'evidence',
   'committee',
   'executed',
+  'sharer',
+  'destruction',
 ]
 /** Owners whose compiled policies are remembered. Changes no answer. */
 const COMPILED_MAX = 10_000
@@ -48,6 +51,10 @@ export class Store {
     },
     (name, user) => this.indexes.noteUser(name, user),
   )
+  readonly credentials: Table<E.CredentialEntry> = new Table(this.state, 'credential', {
+    ...{ credential: true, user: true, publicKey: true, roles: true, attributes: true, validUntil: true },
+    ...{ issuer: true, height: true, issued: true, revoked: true },
+  })
   readonly records: Table<E.RecordEntry> = new Table(
     this.state,
     'record',
@@ -61,12 +68,28 @@ export class Store {
         shareCount: true,
         threshold: true,
         keyCommit: true,
+        dealtAt: true,
       },
-      ...{ twinOf: true, height: true, time: true, withdrawn: true, twin: true },
+      ...{ twinOf: true, encounter: true, lastVisit: true, height: true, time: true, withdrawn: true, twin: true },
     },
     (name, record) => this.indexes.noteRecord(name, record),
   )
   readonly adoptions: Table<E.Adoption> = new Table(this.state, 'adoption', { from: true, to: true })
+  readonly redeals: Table<E.Redeal> = new Table(this.state, 'redeal', {
+    ...{ intent: true, record: true, custodian: true, recipient: true, height: true, time: true, expires: true },
+  })
+  readonly twins: Table<E.Twins> = new Table(this.state, 'twins', { twins: true })
+  readonly visits: Table<E.Visit> = new Table(this.state, 'visit', { last: true })
+  readonly sharers: Table<E.Sharer> = new Table(this.state, 'sharer', { institution: true })
+  readonly erasures: Table<E.Erasure> = new Table(
+    this.state,
+    'erasure',
+    { record: true, owner: true, askedBy: true, asked: true, erased: true, owing: true, complete: true },
+    (name, erasure) => this.indexes.noteErasure(name, erasure),
+  )
+  readonly destructions: Table<E.DestructionEntry> = new Table(this.state, 'destruction', {
+    ...{ record: true, institution: true, destroyed: true, height: true, time: true },
+  })
   readonly policies: Table<E.PolicyEntry> = new Table(this.state, 'policy', { timestamp: true, policy: true })
   readonly delegates: Table<E.DelegateEntry> = new Table(this.state, 'delegate', { timestamp: true, delegation: true })
   readonly decisions: Table<E.DecisionEntry> = new Table(
@@ -110,6 +133,7 @@ export class Store {
   readonly committees: Table<E.CommitteeEntry> = new Table(this.state, 'committee', {
     ...{ from: true, f: true, p: true, hash: true, validators: true },
   })
+  readonly successions: Table<E.SuccessionEntry> = new Table(this.state, 'succession', { from: true, siblings: true })
   readonly epochs: Table<E.Epoch> = new Table(this.state, 'epoch', { start: true, end: true })
   readonly executed: Table<E.ExecutedEntry> = new Table(this.state, 'executed', {
     ...{ height: true, timestampMax: true, ids: true },
@@ -171,6 +195,6 @@ export class Store {
   /** Fills the indexes from the tables. */
   announce(): void {
     this.indexes.clear()
-    for (const table of [this.users, this.records, this.decisions, this.grants]) table.announce()
+    for (const table of [this.users, this.records, this.decisions, this.grants, this.erasures]) table.announce()
   }
 }

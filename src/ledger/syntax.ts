@@ -3,12 +3,16 @@
 
 import { relationsAreKnown } from '../access/relations.ts'
 import { isHexadecimal } from '../model/ids.ts'
-import type { Grantee, RelationRow, Relations, Scope } from '../model/operations.ts'
+import type { AttributeRow, Grantee, RelationRow, Relations, Scope } from '../model/operations.ts'
 
 export const NAME_LENGTH_MAX = 64
 export const TEXT_LENGTH_MAX = 1000
 export const ROLES_MAX = 16
 export const GROUPS_MAX = 64
+export const ATTRIBUTES_MAX = 32
+export const ATTRIBUTE_VALUES_MAX = 16
+/** Credentials of one user that stand in the state: a decision looks at all of them. Those that are over make room. */
+export const CREDENTIALS_MAX = 32
 export const LABELS_MAX = 41
 export const PURPOSES_MAX = 64
 export const ROWS_MAX = 200
@@ -67,6 +71,15 @@ export function isGrantee(grantee: Grantee): boolean {
       return isName(grantee.group)
   }
 }
+
+/** Each name once, with at least one value. */
+export const areAttributes = (rows: readonly AttributeRow[]): boolean =>
+  areNames(
+    rows.map(({ key }) => key),
+    ATTRIBUTES_MAX,
+  ) &&
+  new Set(rows.map(({ key }) => key)).size === rows.length &&
+  rows.every(({ values }) => values.length > 0 && areNames(values, ATTRIBUTE_VALUES_MAX))
 
 /** Rows with known codes and each key once. */
 export function areRelations(relations: Relations): boolean {

@@ -3,12 +3,15 @@
 
 import type { Policy } from '../access/policy.ts'
 import type { CompiledRelations } from '../access/relations.ts'
+import type { RoleCredential } from '../access/session.ts'
 import { fromHex } from '../model/hash.ts'
 import type { Digest, Identifier, RecordId, RequestId } from '../model/ids.ts'
-import type { ChainParameters, Grant, Relations } from '../model/operations.ts'
+import type { AttributeRow, ChainParameters, Grant, Relations, Role } from '../model/operations.ts'
 import { decisionName } from './access.ts'
-import { ranking } from './committee.ts'
+import { committeeName, ranking } from './committee.ts'
+import { attributesNow, roleCredentials, rolesNow, stands } from './credentials.ts'
 import type * as E from './entries.ts'
+import { isErased, type Retention, retentionOf } from './erasure.ts'
 import type { Head } from './ledger.ts'
 import { emergencySuspended } from './reviews.ts'
 import type { StateProof } from './sparse-tree.ts'
@@ -16,6 +19,11 @@ import type { Store } from './store.ts'
 
 /** A decision with its place in the patient's list (or the requester's, for a record that does not exist). */
 export type DecisionRow = E.DecisionEntry & { readonly owner: Identifier; readonly number: number }
+
+export type ErasureView = E.Erasure & {
+  readonly receipts: readonly E.DestructionEntry[]
+  readonly missing: readonly Identifier[]
+}
 
 export class Views {
   /** For explain.ts and preview.ts. */
@@ -48,6 +56,11 @@ export class Views {
     return ranking(this.store)
   }
 
+  /** Removed ones too, by id. */
+  allInstitutions(): readonly E.Institution[] {
+    return this.store.institutions.under()
+  }
+
   /** Removed ones too. */
   institution(id: Identifier): E.Institution | null {
     return this.store.institutions.get(id) ?? null
@@ -74,6 +87,29 @@ export class Views {
     return this.#named(this.store.indexes.usersByInstitution.get(institution), name => this.store.users.get(name))
   }
 
+  /** What the state holds of a user's, over or revoked ones too; `stands`: its CA, its key and itself are not revoked. */
+  credentialsOf(user: Identifier): readonly (E.CredentialEntry & { readonly stands: boolean })[] {
+    const entry = this.user(user)
+    if (entry === null) return []
+    const all = this.store.credentials.under(user)
+    return all.map(credential => ({ ...credential, stands: stands(this.store, entry, credential) }))
+  }
+
+  roleCredentials(user: E.User): readonly RoleCredential[] {
+    return roleCredentials(this.store, user)
+  }
+
+  /** At the head's block time, as of block time. */
+  rolesNow(user: E.User): readonly Role[] {
+    return rolesNow(this.store, user, this.#head().timestamp)
+  }
+
+  /** Att_u; empty for nobody. */
+  attributesNow(user: Identifier): readonly AttributeRow[] {
+    const entry = this.user(user)
+    return entry === null ? [] : attributesNow(this.store, entry, this.#head().timestamp)
+  }
+
   record(id: RecordId): E.RecordEntry | null {
     return this.store.records.get(id) ?? null
   }
@@ -96,9 +132,48 @@ export class Views {
     return this.#named(this.store.indexes.sharesByRecord.get(record), name => this.store.grants.get(name))
   }
 
+  /** Until when the law keeps it. */
+  retention(record: E.RecordEntry): Retention {
+    return retentionOf(this.store, record)
+  }
+
+  /** What was asked for and done to end it, the receipts, and who still owes one; null when nobody asked. */
+  erasure(record: RecordId): ErasureView | null {
+    const erasure = this.store.erasures.get(record)
+    if (erasure === undefined) return null
+    const receipts = this.store.destructions.under(record)
+    const missing = erasure.owing.filter(id => !receipts.some(({ institution }) => institution === id))
+    return { ...erasure, receipts, missing }
+  }
+
+  isErased(record: RecordId): boolean {
+    return isErased(this.store, record)
+  }
+
+  erasedCount(): number {
+    return this.store.indexes.erased.size
+  }
+
+  /** Erased records for whose destruction this institution must sign and has not. */
+  receiptsOwed(institution: Identifier): readonly RecordId[] {
+    const { destructions, erasures, indexes } = this.store
+    const owes = (record: string): boolean =>
+      erasures.get(record)?.owing.includes(institution) === true && !destructions.has(`${record}/${institution}`)
+    return ([...indexes.erasing] as RecordId[]).filter(owes).sort()
+  }
+
+  hasDestroyed(record: RecordId, institution: Identifier): boolean {
+    return this.store.destructions.has(`${record}/${institution}`)
+  }
+
   /** A custody hand-over that waits for the new custodian. */
   adoption(record: RecordId): E.Adoption | null {
     return this.store.adoptions.get(record) ?? null
+  }
+
+  /** A re-deal of its key that was announced and has not ended; it may have expired. */
+  redeal(record: RecordId): E.Redeal | null {
+    return this.store.redeals.get(record) ?? null
   }
 
   /** Policies that were not revoked, whether or not their window is open; by scope and grantee. */
@@ -135,6 +210,14 @@ export class Views {
   /** At the head's block time. */
   emergencySuspended(user: Identifier): boolean {
     return emergencySuspended(this.store, user, this.#head().timestamp)
+  }
+
+  /** Committees after the first one that a block up to `height` was decided by, each with the proof that the header below it names it. */
+  successions(height: number): readonly (E.SuccessionEntry & { readonly committee: E.CommitteeEntry })[] {
+    return this.store.committees.under().flatMap(committee => {
+      const succession = this.store.successions.get(committeeName(committee.from))
+      return succession === undefined || committee.from > height ? [] : [{ ...succession, committee }]
+    })
   }
 
   decisionCount(owner: Identifier): number {

@@ -2,7 +2,7 @@
 
 import { EmrmError } from './errors.ts'
 import { digestOf, fromHex } from './hash.ts'
-import type { Digest, PeerId, PublicKey, ValidatorIndex, View } from './ids.ts'
+import type { Digest, Height, PeerId, PublicKey, ValidatorIndex, View } from './ids.ts'
 import { makeQuorum, type Quorum } from './quorum.ts'
 
 /** P-30: at most 200 institutions form the alliance service group. */
@@ -41,6 +41,16 @@ export function committeeHashOf(keys: readonly PublicKey[], f: number, p: number
   return digestOf(Buffer.concat([new TextEncoder().encode('emrm/committee/1\0'), numbers, ...keys.map(fromHex)]))
 }
 
-/** `primary(h,v) = ranking[(base(h)+v) mod n]`; base(h) is the position of block(h-1)'s author, 0 at height 1. */
+/** base(h+1) when the committee stays: the author of block h, or the next in the ranking when h+1 is a multiple of `rotationBlocks` (0: never). */
+export function leadAfter(
+  { height, author }: { readonly height: Height; readonly author: ValidatorIndex },
+  committee: Committee,
+  rotationBlocks: number,
+): ValidatorIndex {
+  const moves = rotationBlocks > 0 && (height + 1) % rotationBlocks === 0
+  return ((author + (moves ? 1 : 0)) % committee.validators.length) as ValidatorIndex
+}
+
+/** `primary(h,v) = ranking[(base(h)+v) mod n]`; base(h): 0 at height 1, then `leadAfter`. */
 export const primaryOf = (committee: Committee, base: ValidatorIndex, view: View): ValidatorIndex =>
   ((base + view) % committee.validators.length) as ValidatorIndex

@@ -63,6 +63,13 @@ export type ChainParameters = {
   readonly epochBlocks: number
   /** Holders of each record's ciphertext beside its custodian; all peers must find the same ones. */
   readonly replicas: number
+  /** The lead goes to the next validator every so many blocks; 0: it stays with who has it (consensus.md §1.5). */
+  readonly rotationBlocks: number
+  /** How long the law keeps a record after the patient's last visit, or discharge, at its custodian. */
+  readonly retentionOutpatientMs: number
+  readonly retentionInpatientMs: number
+  /** Every so many blocks each peer keeps a snapshot of the state; at the same heights, so that a new peer can fetch one from several. */
+  readonly snapshotBlocks: number
 }
 
 // ---- consortium: signed by the authority ----
@@ -124,7 +131,29 @@ export type UserRotateKey = {
   readonly scheme: SignatureScheme
 }
 
+// ---- credentials: signed by a CA, for users that are registered ----
+/** Att_u of P-44: an attribute's name and its values, for example `specialty`: `cardiology`. */
+export type AttributeRow = RelationRow
+export type CredentialIssue = {
+  readonly type: 'credential.issue'
+  /** SHA-256 of the exact JWS that travels off the chain (identity/credential.ts). */
+  readonly credential: Digest
+  readonly user: Identifier
+  /** The key that it is bound to (`cnf`): the user's present one. Another key later ends it. */
+  readonly publicKey: PublicKey
+  readonly roles: readonly Role[]
+  readonly attributes: readonly AttributeRow[]
+  /** Holds while block time < validUntil. */
+  readonly validUntil: Timestamp
+}
+export type CredentialRevoke = {
+  readonly type: 'credential.revoke'
+  readonly user: Identifier
+  readonly credential: Digest
+}
+
 // ---- records: signed by the custodian institution ----
+export type Encounter = 'outpatient' | 'inpatient'
 export type RecordRegister = {
   readonly type: 'record.register'
   readonly record: RecordId
@@ -146,8 +175,14 @@ export type RecordRegister = {
   readonly threshold: number
   /** SHA-256('emrm/key/1' ‖ record ‖ content key). */
   readonly keyCommit: Digest
+  /** A height whose committee the key was dealt to: not always that of the block that registers. */
+  readonly dealtAt: number
   /** The original of which this is the de-identified twin. */
   readonly twinOf: RecordId | null
+  /** Which retention rule holds. */
+  readonly encounter: Encounter
+  /** The visit, or the discharge, that the record is about: the retention clock begins here. */
+  readonly lastVisit: Timestamp
 }
 export type RecordWithdraw = {
   readonly type: 'record.withdraw'
@@ -157,6 +192,44 @@ export type RecordAdopt = {
   readonly type: 'record.adopt'
   readonly record: RecordId
   readonly custodian: Identifier
+}
+
+/**
+ * The committee is another than the one that holds the key, or some of that one have lost their shares: the custodian announces that it will
+ * collect the key and deal it anew.
+ */
+export type RecordRedeal = {
+  readonly type: 'record.redeal'
+  readonly record: RecordId
+  /** SHA-256 of the X-Wing public key to which the validators seal their shares. */
+  readonly recipient: Digest
+  /** By validators that were dealt a share and have it no more (model/redeal.ts), by index; empty when the committee has changed. */
+  readonly losses: readonly ShareSignature[]
+}
+/** The key lies with the new committee: from here on the shares under the former root are worth nothing. */
+export type RecordReshare = {
+  readonly type: 'record.reshare'
+  readonly record: RecordId
+  /** The `record.redeal` that this ends. */
+  readonly intent: RequestId
+  readonly shareRoot: Digest
+  readonly shareCount: number
+  readonly threshold: number
+  /** By at least 2f+1 validators of the committee of the intent's height (model/redeal.ts), by index. */
+  readonly acks: readonly ShareSignature[]
+}
+export type ShareSignature = { readonly index: number; readonly signature: Uint8Array }
+// ---- the end of a record: asked for by the patient or a guardian, executed by the custodian, signed for by everyone who held it ----
+export type RecordAskErasure = { readonly type: 'record.ask-erasure'; readonly record: RecordId }
+export type RecordErase = { readonly type: 'record.erase'; readonly record: RecordId }
+/** Of the key's shares (`deal`: those that a custodian had still to deliver) and of the pieces. */
+export type Destroyable = 'ciphertext' | 'deal' | 'share'
+export const DESTROYABLES: readonly Destroyable[] = ['ciphertext', 'deal', 'share']
+export type RecordDestroyed = {
+  readonly type: 'record.destroyed'
+  readonly record: RecordId
+  /** Sorted; empty: nothing was held. */
+  readonly destroyed: readonly Destroyable[]
 }
 
 // ---- policy: signed by the patient or a guardian ----
@@ -255,9 +328,16 @@ export type Operation =
   | UserRegister
   | UserRevoke
   | UserRotateKey
+  | CredentialIssue
+  | CredentialRevoke
   | RecordRegister
   | RecordWithdraw
   | RecordAdopt
+  | RecordRedeal
+  | RecordReshare
+  | RecordAskErasure
+  | RecordErase
+  | RecordDestroyed
   | PolicySet
   | PolicyRevoke
   | DelegateSet
@@ -300,6 +380,7 @@ export type RefusalReason =
   | 'not-authorized'
   | 'unknown-institution'
   | 'unknown-user'
+  | 'unknown-credential'
   | 'unknown-record'
   | 'unknown-policy'
   | 'unknown-grant'
@@ -309,6 +390,12 @@ export type RefusalReason =
   | 'window-empty'
   | 'invalid-operation'
   | 'review-closed'
+  | 'redeal-closed'
+  | 'not-acknowledged'
+  | 'retention-not-over'
+  | 'erasure-not-asked'
+  | 'record-not-erased'
+  | 'record-erased'
 
 /** A grant as the chain records it; everything that the decision was made from is in it, so it can be recomputed for ever. */
 export type Grant = {

@@ -1,6 +1,6 @@
 // Keeps a vault whole: a rotten piece is fetched from another holder, checked against the root on the chain and written again; ciphertext
-// that should be here and is not (a new disk, a holder that left) is fetched whole; a lost key share is asked of the custodian while that
-// still has the deal; uploads that were never registered are discarded; and the first holder of a record challenges the others for a
+// that should be here and is not (a new disk, a holder that left) is fetched whole; a lost key share is asked of the custodian, which
+// gives the box again or, when that is gone, deals the key anew (redeal.ts); uploads that were never registered are discarded; and the first holder of a record challenges the others for a
 // random piece, so that one that only says that it holds is found before a reader needs it.
 // Slow on purpose when nobody waits for it. Not here: what is wrong (scrub.ts), giving pieces out (piece-server.ts).
 
@@ -10,12 +10,14 @@ import type { Identifier, PeerId, RecordId } from '../model/ids.ts'
 import { type Clock, type Log, PROTOCOLS } from '../ports.ts'
 import { idleSignal } from './deadline.ts'
 import type { DepositReceiver } from './deposit-receiver.ts'
+import type { Eraser } from './eraser.ts'
 import { decodeDepositAnswer, encodeDepositRequest } from './frames.ts'
 import { holdersOf, isHolder, standIns } from './holders.ts'
 import { institutionOf, type RecordFacts } from './ledger-view.ts'
 import { type Ended, fetchLeaves, fetchPieces, type PieceSourceOptions, probePiece } from './piece-source.ts'
 import { pieceCount } from './pieces.ts'
 import { concernedRecords, examineRecord, type RecordProblem } from './scrub.ts'
+import type { ShareShelf } from './share-shelf.ts'
 import { SpareCopies } from './spare-copies.ts'
 
 const FIRST_ROUND_MS = 60_000
@@ -31,6 +33,9 @@ export type CaretakerOptions = Omit<PieceSourceOptions, 'onDamage'> & {
   readonly self: Identifier
   /** Takes a share that came back. */
   readonly receiver: DepositReceiver
+  readonly shelf: ShareShelf
+  /** Ends what the chain has erased: nothing of it is ever mended. */
+  readonly eraser: Pick<Eraser, 'destroy'>
   /** Milliseconds since a quorum confirmed that our head is the head. */
   readonly freshness: () => number
   readonly clock: Clock
@@ -134,6 +139,10 @@ export class Caretaker {
     // Who asks now wants to know now; a background round leaves alone what may still be on its way.
     const nowMs = pace === undefined ? Number.POSITIVE_INFINITY : clock.nowMs()
     const found = await examineRecord({ ...this.#options, nowMs, ...(pace === undefined ? {} : { pace }) }, record)
+    if (ledger.isErased(record)) {
+      await this.#options.eraser.destroy(record)
+      return { record, found, left: [] }
+    }
     if (entry === null) return { record, found, left: (await this.#discard(record)) ? [] : found }
     this.#unregistered.delete(record)
     if (entry.withdrawn) {
@@ -148,6 +157,7 @@ export class Caretaker {
     }
     await this.#dropUnentitled(entry)
     await this.#spare.look(entry, signal)
+    await this.#tidyShares(entry)
     const failed = await this.#challenge(entry, signal)
     return { record, found: [...found, ...failed], left: [...left, ...failed] }
   }
@@ -166,6 +176,7 @@ export class Caretaker {
         case 'item':
           return await this.#mendItem(entry, problem.item, signal)
         case 'unregistered':
+        case 'erased':
         case 'copy-missing':
           return false
       }
@@ -207,6 +218,13 @@ export class Caretaker {
       await vault.putItem(entry.record, 'copies', new Uint8Array(0))
       return true
     }
+    // Nobody else has it.
+    if (item === 'facts') return false
+    // Of a deal that does not count yet: the custodian makes it again.
+    if (item === 'next' || item === 'redeal') {
+      await vault.removeItem(entry.record, item)
+      return true
+    }
     // With the deal at hand all sign again; without it neither can be made anew.
     if (item === 'deal' || !(await vault.items(entry.record)).includes('deal')) return false
     await vault.removeItem(entry.record, 'acks')
@@ -217,7 +235,9 @@ export class Caretaker {
     const { ledger, network, receiver, clock } = this.#options
     const custodian = institutionOf(ledger, entry.custodian)
     if (custodian === null) return false
-    const request = encodeDepositRequest({ type: 'want', record: entry.record })
+    const loss = receiver.loss(entry)
+    if (loss === null) return false
+    const request = encodeDepositRequest({ type: 'want', record: entry.record, loss })
     const idle = idleSignal(clock, ANSWER_IDLE_MS, outer)
     try {
       const answers =
@@ -254,6 +274,13 @@ export class Caretaker {
     this.#unregistered.delete(record)
     log.info('upload-discarded', { record })
     return true
+  }
+
+  /** Shares of former deals, as soon as the deal that took their place has come to count: this is what makes a leaver's share worthless. */
+  async #tidyShares(entry: RecordFacts): Promise<void> {
+    const { ledger, shelf, freshness } = this.#options
+    if (freshness() > ledger.parameters().stalenessMaxMs) return
+    await shelf.tidy(entry, ledger.redeal(entry.record)?.intent ?? null)
   }
 
   /** A copy that rested on a right to share which no longer stands. Copies that merely moved elsewhere may wait (spare-copies.ts). */

@@ -38,16 +38,17 @@ export type Collected = {
   readonly refusals: readonly Refusal[]
 }
 
+type Wanted = {
+  readonly entry: RecordFacts
+  readonly grant: RequestId
+  readonly recipient: Uint8Array
+  /** To deal the key anew: `grant` is that announcement's id. */
+  readonly isRedeal?: true
+  readonly signal: AbortSignal
+}
+
 /** Never throws for what peers do: too few shares are an answer, and `refusals` say why. Throws when `signal` aborts. */
-export async function collectShares(
-  options: CollectOptions,
-  wanted: {
-    readonly entry: RecordFacts
-    readonly grant: RequestId
-    readonly recipient: Uint8Array
-    readonly signal: AbortSignal
-  },
-): Promise<Collected> {
+export async function collectShares(options: CollectOptions, wanted: Wanted): Promise<Collected> {
   const { ledger, clock } = options
   const { entry, signal } = wanted
   signal.throwIfAborted()
@@ -85,7 +86,7 @@ export async function collectShares(
 /** The validators that were dealt to, and those of today: a committee may have changed since. */
 function validatorPeers(ledger: LedgerView, entry: RecordFacts): readonly PeerId[] {
   const peers = new Set<PeerId>()
-  for (const height of [asHeight(entry.height), ledger.head().height])
+  for (const height of [asHeight(entry.dealtAt), ledger.head().height])
     for (const { peerId } of ledger.committeeAt(height)?.validators ?? []) peers.add(peerId)
   return [...peers]
 }
@@ -94,14 +95,14 @@ function validatorPeers(ledger: LedgerView, entry: RecordFacts): readonly PeerId
 async function askOne(
   { network, local, clock }: CollectOptions,
   peer: PeerId,
-  wanted: { readonly grant: RequestId; readonly recipient: Uint8Array },
+  { entry, grant, recipient, isRedeal }: Pick<Wanted, 'entry' | 'grant' | 'recipient' | 'isRedeal'>,
   over: AbortSignal,
 ): Promise<ShareAnswer | null> {
-  const { grant, recipient } = wanted
-  if (peer === network.self) return local.answer({ grant, recipient }, peer)
+  const asked = { grant, recipient, ...(isRedeal === true ? { redeal: entry.record } : {}) }
+  if (peer === network.self) return local.answer(asked, peer)
   const idle = idleSignal(clock, ANSWER_IDLE_MS, over)
   try {
-    const request = encodeShareRequest({ grant, recipient })
+    const request = encodeShareRequest(asked)
     for await (const frame of network.request(peer, PROTOCOLS.share, [request], idle.signal))
       return decodeShareAnswer(frame)
     return null

@@ -108,6 +108,11 @@ export class Depositor {
     else this.#unfinished?.delete(record)
   }
 
+  /** Boxes of a deal that has come to count, some of which are not delivered. */
+  continueLater(record: RecordId): void {
+    this.#unfinished?.add(record)
+  }
+
   /** How far the deposit has come, without sending anything. */
   async delivery(record: RecordId): Promise<Delivery> {
     const entry = this.#entry(record)
@@ -222,7 +227,7 @@ export class Depositor {
 
   #deliveryOf(entry: RecordFacts, acks: readonly Acknowledgement[], deal: readonly DealtBox[]): Delivery {
     const f =
-      this.#options.ledger.committeeAt(asHeight(entry.height))?.quorum.f ?? Math.floor((entry.shareCount - 1) / 3)
+      this.#options.ledger.committeeAt(asHeight(entry.dealtAt))?.quorum.f ?? Math.floor((entry.shareCount - 1) / 3)
     const needed = Math.min(2 * f + 1, entry.shareCount)
     const done = new Set(acks.map(({ index }) => index))
     return {

@@ -4,8 +4,8 @@
 
 import { decode, encode } from '@ipld/dag-cbor'
 import { fromHex, toHex } from '../model/hash.ts'
-import type { Identifier, RecordId, RequestId } from '../model/ids.ts'
-import type { DenialReason } from '../model/operations.ts'
+import type { Digest, Identifier, RecordId, RequestId } from '../model/ids.ts'
+import type { DenialReason, ShareSignature } from '../model/operations.ts'
 import { equalBytes } from './bytes.ts'
 import { SEAL_KEY_BYTES } from './seal.ts'
 import type { ReleasedShare, ShareBox } from './shares.ts'
@@ -23,8 +23,22 @@ export type DepositRequest =
   | ({ readonly type: 'share' } & ShareBox)
   /** A frame with the leaf hashes and the pieces follow. */
   | { readonly type: 'cipher'; readonly record: RecordId }
-  /** A validator has lost its share and asks the custodian for the box again. */
-  | { readonly type: 'want'; readonly record: RecordId }
+  /** A validator has lost its share and asks the custodian for the box again; it signs that, in case the box is there no more. */
+  | { readonly type: 'want'; readonly record: RecordId; readonly loss: ShareSignature }
+  | ({ readonly type: 'next' } & NextShare)
+
+/** A validator's box of a key that is dealt anew, with what the chain will say of that deal when it counts. */
+export type NextShare = ShareBox & {
+  readonly intent: RequestId
+  readonly shareRoot: Digest
+  readonly shareCount: number
+}
+
+/** What a custodian keeps of a deal that does not count yet. */
+export type PendingDeal = Pick<NextShare, 'intent' | 'shareRoot' | 'shareCount'> & {
+  readonly threshold: number
+  readonly boxes: readonly DealtBox[]
+}
 
 export type DepositAnswer =
   | { readonly type: 'ack'; readonly signature: Uint8Array }
@@ -32,7 +46,13 @@ export type DepositAnswer =
   | ({ readonly type: 'box' } & ShareBox)
   | { readonly type: 'refused'; readonly reason: string }
 
-export type ShareRequest = { readonly grant: RequestId; readonly recipient: Uint8Array }
+export type ShareRequest = {
+  /** With `redeal`, that announcement's id in place of a grant's. */
+  readonly grant: RequestId
+  readonly recipient: Uint8Array
+  /** Asked by its custodian, to deal the key of this record anew. */
+  readonly redeal?: RecordId
+}
 
 /** `not-available` says nothing: the grant, the record or the share may not exist, or the asker may have no right to know. */
 export type ShareRefusal =
@@ -75,8 +95,18 @@ export type Acknowledgement = { readonly index: number; readonly validator: Iden
 
 // ---- writing ----
 
-export const encodeDepositRequest = (request: DepositRequest): Uint8Array =>
-  request.type === 'share' ? tuple('share', ...boxFields(request)) : tuple(request.type, fromHex(request.record))
+export function encodeDepositRequest(request: DepositRequest): Uint8Array {
+  switch (request.type) {
+    case 'share':
+      return tuple('share', ...boxFields(request))
+    case 'next':
+      return encodeNextShare(request)
+    case 'cipher':
+      return tuple('cipher', fromHex(request.record))
+    case 'want':
+      return tuple('want', fromHex(request.record), request.loss.index, request.loss.signature)
+  }
+}
 
 export function encodeDepositAnswer(answer: DepositAnswer): Uint8Array {
   switch (answer.type) {
@@ -91,8 +121,10 @@ export function encodeDepositAnswer(answer: DepositAnswer): Uint8Array {
   }
 }
 
-export const encodeShareRequest = (request: ShareRequest): Uint8Array =>
-  tuple('ask', fromHex(request.grant), request.recipient)
+export const encodeShareRequest = ({ grant, recipient, redeal }: ShareRequest): Uint8Array =>
+  redeal === undefined
+    ? tuple('ask', fromHex(grant), recipient)
+    : tuple('redeal', fromHex(redeal), fromHex(grant), recipient)
 
 export const encodeShareAnswer = (answer: ShareAnswer): Uint8Array =>
   answer.type === 'released'
@@ -113,6 +145,15 @@ export const encodeDeal = (boxes: readonly DealtBox[]): Uint8Array =>
     boxes.map(box => [fromHex(box.validator), ...boxFields(box)]),
   )
 
+export const encodeNextShare = (next: NextShare): Uint8Array =>
+  tuple('next', fromHex(next.intent), fromHex(next.shareRoot), next.shareCount, ...boxFields(next))
+
+export const encodePendingDeal = ({ intent, shareRoot, shareCount, threshold, boxes }: PendingDeal): Uint8Array =>
+  tuple(
+    ...['pending', fromHex(intent), fromHex(shareRoot), shareCount, threshold],
+    boxes.map(box => [fromHex(box.validator), ...boxFields(box)]),
+  )
+
 export const encodeAcks = (acks: readonly Acknowledgement[]): Uint8Array =>
   tuple(
     'acks',
@@ -125,10 +166,15 @@ export function decodeDepositRequest(bytes: Uint8Array): DepositRequest | null {
   const share = fields(bytes, 'share', 5)
   const box = share && boxOf(share)
   if (box) return { type: 'share', ...box }
-  for (const type of ['cipher', 'want'] as const) {
-    const record = hex(fields(bytes, type, 1)?.[0], 16)
-    if (record !== null) return { type, record: record as RecordId }
-  }
+  const next = decodeNextShare(bytes)
+  if (next) return { type: 'next', ...next }
+  const record = hex(fields(bytes, 'cipher', 1)?.[0], 16)
+  if (record !== null) return { type: 'cipher', record: record as RecordId }
+  const want = fields(bytes, 'want', 3)
+  const [wanted, index] = [hex(want?.[0], 16), whole(want?.[1], VALIDATORS_MAX - 1)]
+  const signature = octets(want?.[2], 64, 64)
+  if (wanted !== null && index !== null && signature)
+    return { type: 'want', record: wanted as RecordId, loss: { index, signature } }
   return null
 }
 
@@ -144,10 +190,15 @@ export function decodeDepositAnswer(bytes: Uint8Array): DepositAnswer | null {
 }
 
 export function decodeShareRequest(bytes: Uint8Array): ShareRequest | null {
-  const found = fields(bytes, 'ask', 2)
-  const grant = hex(found?.[0], 32)
-  const recipient = octets(found?.[1], SEAL_KEY_BYTES, SEAL_KEY_BYTES)
-  return grant !== null && recipient ? { grant: grant as RequestId, recipient } : null
+  const redealt = fields(bytes, 'redeal', 3)
+  const [id, key] = redealt?.slice(1) ?? fields(bytes, 'ask', 2) ?? []
+  const grant = hex(id, 32)
+  const recipient = octets(key, SEAL_KEY_BYTES, SEAL_KEY_BYTES)
+  if (grant === null || !recipient) return null
+  const asked = { grant: grant as RequestId, recipient }
+  if (!redealt) return asked
+  const redeal = hex(redealt[0], 16)
+  return redeal === null ? null : { ...asked, redeal: redeal as RecordId }
 }
 
 export function decodeShareAnswer(bytes: Uint8Array): ShareAnswer | null {
@@ -182,13 +233,37 @@ export function decodeShareBox(bytes: Uint8Array): ShareBox | null {
   return found && boxOf(found)
 }
 
+export function decodeNextShare(bytes: Uint8Array): NextShare | null {
+  const found = fields(bytes, 'next', 8)
+  const terms = found && dealTermsOf(found)
+  const box = found && boxOf(found.slice(3))
+  return terms && box ? { ...terms, ...box } : null
+}
+
+export function decodePendingDeal(bytes: Uint8Array): PendingDeal | null {
+  const found = fields(bytes, 'pending', 5, DEAL_BYTES_MAX)
+  const terms = found && dealTermsOf(found)
+  const threshold = whole(found?.[3], VALIDATORS_MAX)
+  const boxes = dealtBoxesOf(found?.[4])
+  return terms && threshold !== null && boxes ? { ...terms, threshold, boxes } : null
+}
+
+function dealTermsOf([id, root, count]: readonly unknown[]): Omit<PendingDeal, 'threshold' | 'boxes'> | null {
+  const [intent, shareRoot, shareCount] = [hex(id, 32), hex(root, 32), whole(count, VALIDATORS_MAX)]
+  if (intent === null || shareRoot === null || shareCount === null) return null
+  return { intent: intent as RequestId, shareRoot: shareRoot as Digest, shareCount }
+}
+
 export function decodeDeal(bytes: Uint8Array): readonly DealtBox[] | null {
-  return listOf(fields(bytes, 'deal', 1, DEAL_BYTES_MAX)?.[0], 6, ([validator, ...rest]) => {
+  return dealtBoxesOf(fields(bytes, 'deal', 1, DEAL_BYTES_MAX)?.[0])
+}
+
+const dealtBoxesOf = (value: unknown): readonly DealtBox[] | null =>
+  listOf(value, 6, ([validator, ...rest]) => {
     const name = hex(validator, 16)
     const box = boxOf(rest)
     return name !== null && box ? { ...box, validator: name as Identifier } : null
   })
-}
 
 export function decodeAcks(bytes: Uint8Array): readonly Acknowledgement[] | null {
   return listOf(fields(bytes, 'acks', 1)?.[0], 3, ([position, validator, signed]) => {
@@ -200,7 +275,7 @@ export function decodeAcks(bytes: Uint8Array): readonly Acknowledgement[] | null
 
 // ---- parts ----
 
-const tuple = (tag: string, ...rest: readonly unknown[]): Uint8Array => encode([VERSION, tag, ...rest])
+const tuple = (...tagged: readonly unknown[]): Uint8Array => encode([VERSION, ...tagged])
 
 const boxFields = (box: ShareBox): readonly unknown[] => [
   fromHex(box.record),

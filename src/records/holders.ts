@@ -3,9 +3,9 @@
 // The next ones in the same order stand in for those that are full.
 // Not here: copying (deposit.ts, caretaker.ts).
 
-import { fromHex, sha256 } from '../model/hash.ts'
-import type { Identifier, RecordId } from '../model/ids.ts'
+import type { Identifier } from '../model/ids.ts'
 import type { Grant } from '../model/operations.ts'
+import { placedWith } from '../model/placement.ts'
 import { type InstitutionFacts, institutionOf, type LedgerView, type RecordFacts } from './ledger-view.ts'
 
 type Placed = Pick<RecordFacts, 'record' | 'custodian'>
@@ -14,20 +14,18 @@ type Places = Pick<LedgerView, 'institutions' | 'parameters'>
 
 /** As many as the chain's parameter says. */
 export const replicaHolders = (entry: Placed, ledger: Places): readonly InstitutionFacts[] =>
-  ranked(entry, ledger).slice(0, ledger.parameters().replicas)
+  firstFew(entry, ledger, ledger.parameters().replicas)
 
 /** Who is asked to hold instead when one of the holders has no room, and is asked last for pieces: as many again. */
-export const standIns = (entry: Placed, ledger: Places): readonly InstitutionFacts[] =>
-  ranked(entry, ledger).slice(ledger.parameters().replicas, 2 * ledger.parameters().replicas)
+export function standIns(entry: Placed, ledger: Places): readonly InstitutionFacts[] {
+  const { replicas } = ledger.parameters()
+  return firstFew(entry, ledger, 2 * replicas).slice(replicas)
+}
 
 /** Highest weight first; neither the custodian nor a removed institution. */
-function ranked({ record, custodian }: Placed, ledger: Places): readonly InstitutionFacts[] {
-  const weighed = ledger
-    .institutions()
-    .filter(({ id, removed }) => !removed && id !== custodian)
-    .map(institution => ({ institution, weight: weightOf(record, institution.id) }))
-  weighed.sort((a, b) => Buffer.compare(b.weight, a.weight))
-  return weighed.map(({ institution }) => institution)
+function firstFew({ record, custodian }: Placed, ledger: Places, count: number): readonly InstitutionFacts[] {
+  const candidates = ledger.institutions().filter(({ id, removed }) => !removed && id !== custodian)
+  return placedWith(record, candidates, count)
 }
 
 /** Everyone who may and should have the ciphertext now, in the order in which to ask: custodian, replicas, who was granted to share. */
@@ -61,6 +59,3 @@ const WITHOUT_POLICY: readonly string[] = ['owner', 'delegate', 'emergency']
 
 const mayKeep = (grant: Grant, ledger: LedgerView): boolean =>
   ledger.standing(grant) === null && (!WITHOUT_POLICY.includes(grant.basis) || ledger.head().timestamp < grant.expires)
-
-const weightOf = (record: RecordId, institution: Identifier): Uint8Array =>
-  sha256(Buffer.concat([Buffer.from('emrm/replica/1'), fromHex(record), fromHex(institution)]))

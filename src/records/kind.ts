@@ -14,9 +14,14 @@ const DICOM_MAGIC_AT = 128
 
 export type Peeked = {
   readonly kind: RecordKind
+  /** The record as FHIR, whatever its kind is claimed to be; null when it is none, or JSON too long to be read (`tooLarge`). */
+  readonly resource: FhirResource | null
+  readonly tooLarge: boolean
   /** All bytes of the record, the peeked ones first. */
   readonly source: AsyncIterable<Uint8Array>
 }
+
+export type FhirResource = Readonly<Record<string, unknown>> & { readonly resourceType: string }
 
 /** `claimed`: null to have it detected. Throws EmrmError `record-malformed`, `kind-unknown`, `record-empty`. */
 export async function peekKind(source: AsyncIterable<Uint8Array>, claimed: string | null): Promise<Peeked> {
@@ -41,9 +46,11 @@ export async function peekKind(source: AsyncIterable<Uint8Array>, claimed: strin
     if (looksLikeJson(Buffer.concat(held).subarray(0, HEAD_BYTES))) await readTo(FHIR_BYTES_MAX)
     if (ended && size === 0)
       throw new EmrmError('record-empty', 'the record has no bytes; check the file that was named')
-    const found = kindOf(Buffer.concat(held), ended)
+    const { kind: found, resource } = recognise(Buffer.concat(held), ended)
     if (claimed !== null && !agrees(claimed as KnownKind, found)) throw malformed(claimed)
-    return { kind: claimed ?? found, source: again(held, iterator) }
+    // Only JSON was read this far.
+    const tooLarge = resource === null && !ended && size >= FHIR_BYTES_MAX && found === 'text'
+    return { kind: claimed ?? found, resource, tooLarge, source: again(held, iterator) }
   } catch (error) {
     await iterator.return?.()
     throw error
@@ -51,12 +58,19 @@ export async function peekKind(source: AsyncIterable<Uint8Array>, claimed: strin
 }
 
 /** `isWhole`: the bytes are the whole record. */
-export function kindOf(bytes: Uint8Array, isWhole: boolean): KnownKind {
+export const kindOf = (bytes: Uint8Array, isWhole: boolean): KnownKind => recognise(bytes, isWhole).kind
+
+function recognise(
+  bytes: Uint8Array,
+  isWhole: boolean,
+): { readonly kind: KnownKind; readonly resource: FhirResource | null } {
+  const plain = (kind: KnownKind): ReturnType<typeof recognise> => ({ kind, resource: null })
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, HEAD_BYTES))
-  if (head.toString('latin1', DICOM_MAGIC_AT, DICOM_MAGIC_AT + 4) === 'DICM') return 'dicom'
-  if (head.toString('latin1', 0, 5) === '%PDF-') return 'pdf'
-  if (isWhole && bytes.length <= FHIR_BYTES_MAX && looksLikeJson(head) && isFhir(bytes)) return 'fhir'
-  return isText(head) ? 'text' : 'other'
+  if (head.toString('latin1', DICOM_MAGIC_AT, DICOM_MAGIC_AT + 4) === 'DICM') return plain('dicom')
+  if (head.toString('latin1', 0, 5) === '%PDF-') return plain('pdf')
+  const resource = isWhole && bytes.length <= FHIR_BYTES_MAX && looksLikeJson(head) ? readFhir(bytes) : null
+  if (resource !== null) return { kind: 'fhir', resource }
+  return plain(isText(head) ? 'text' : 'other')
 }
 
 /** `text` may be claimed for FHIR and `other` for anything: both say less than is known. Old DICOM files have no magic. */
@@ -79,15 +93,15 @@ function looksLikeJson(head: Buffer): boolean {
   return head[at] === 0x7b
 }
 
-function isFhir(bytes: Uint8Array): boolean {
+function readFhir(bytes: Uint8Array): FhirResource | null {
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
     const resource: unknown = JSON.parse(text)
-    if (typeof resource !== 'object' || resource === null || Array.isArray(resource)) return false
+    if (typeof resource !== 'object' || resource === null || Array.isArray(resource)) return null
     const type = (resource as Record<string, unknown>)['resourceType']
-    return typeof type === 'string' && /^[A-Z][A-Za-z]{1,63}$/.test(type)
+    return typeof type === 'string' && /^[A-Z][A-Za-z]{1,63}$/.test(type) ? (resource as FhirResource) : null
   } catch {
-    return false
+    return null
   }
 }
 

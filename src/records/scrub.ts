@@ -4,9 +4,11 @@
 
 import { identifierOf } from '../model/hash.ts'
 import { asHeight, type Identifier, type RecordId } from '../model/ids.ts'
+import { decodeNextShare, decodeShareBox } from './frames.ts'
 import { isHolder } from './holders.ts'
 import type { LedgerView, RecordFacts } from './ledger-view.ts'
-import type { Vault, VaultFault } from './vault.ts'
+import { isCommitted } from './shares.ts'
+import type { ItemName, Vault, VaultFault } from './vault.ts'
 
 /** A record that is younger is still being handed round: what is not here yet may be on its way. */
 const SETTLED_AFTER_MS = 60_000
@@ -20,6 +22,8 @@ export type RecordProblem =
   | { readonly type: 'missing'; readonly record: RecordId }
   /** This validator was dealt a share, and has none. */
   | { readonly type: 'share-missing'; readonly record: RecordId }
+  /** Erased on the chain, and something of it is still, or again, here. */
+  | { readonly type: 'erased'; readonly record: RecordId }
   /** Another holder answered a challenge wrongly. */
   | { readonly type: 'copy-missing'; readonly record: RecordId; readonly holder: string }
 
@@ -58,6 +62,8 @@ export async function concernedRecords({
 
 export async function examineRecord(options: ScrubOptions, record: RecordId): Promise<readonly RecordProblem[]> {
   const { vault, ledger, self, nowMs, pace } = options
+  // Nothing of it is worth reading: it only has to go.
+  if (ledger.isErased(record)) return (await vault.list()).includes(record) ? [{ type: 'erased', record }] : []
   const problems: RecordProblem[] = [...(await vault.verify(record, pace))]
   const registered = ledger.record(record)
   if (registered === null) return [...problems, { type: 'unregistered', record }]
@@ -70,14 +76,24 @@ export async function examineRecord(options: ScrubOptions, record: RecordId): Pr
   if (held === null && !hasLost('leaves') && isHolder(registered, self, ledger))
     problems.push({ type: 'missing', record })
   const isDealt = wasDealtTo(registered, self, ledger)
-  if (isDealt && !hasLost('share') && !(await vault.items(record)).includes('share'))
+  if (isDealt && !hasLost('share') && !(await holdsShare(vault, registered, problems)))
     problems.push({ type: 'share-missing', record })
   return problems
+}
+
+/** Under the root on the chain: one of a former deal is none, and one of a new deal that has come to count is one. */
+async function holdsShare(vault: Vault, entry: RecordFacts, problems: readonly RecordProblem[]): Promise<boolean> {
+  const { record } = entry
+  const damaged = problems.flatMap(problem => (problem.type === 'item' ? [problem.item] : []))
+  const read = async (item: ItemName): Promise<Uint8Array> =>
+    (damaged.includes(item) ? null : await vault.item(record, item)) ?? new Uint8Array(0)
+  const boxes = [decodeShareBox(await read('share')), decodeNextShare(await read('next'))]
+  return boxes.some(box => box !== null && isCommitted(box, entry))
 }
 
 /** Whether this institution was among the validators that the key was dealt to. */
 const wasDealtTo = (entry: RecordFacts, self: Identifier, ledger: LedgerView): boolean =>
   ledger
-    .committeeAt(asHeight(entry.height))
+    .committeeAt(asHeight(entry.dealtAt))
     ?.validators.slice(0, entry.shareCount)
     .some(({ publicKey }) => identifierOf(publicKey) === self) ?? false

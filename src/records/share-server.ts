@@ -1,24 +1,31 @@
 // The door of a record's key: /emrm/share/1. A validator gives its share for a committed grant alone, when the grant still stands at a
 // head that is fresh, and when its own hospital's rules do not withhold it; then it seals the share to the grant's recipient key
 // (contract.md "Release"). Who cannot prove to be the requester learns nothing: all such answers are `not-available`.
+// To a record's custodian a share is also given to deal the key anew, against that announcement on the chain alone.
 // Not here: the rules (enforcer), the decision (access), the ciphertext (piece-server.ts).
 
-import { EmrmError } from '../model/errors.ts'
 import { digestOf } from '../model/hash.ts'
-import type { PeerId, RecordId } from '../model/ids.ts'
+import { asHeight, type PeerId, type RecordId } from '../model/ids.ts'
 import type { DenialReason, Grant } from '../model/operations.ts'
+import { dealStands } from '../model/redeal.ts'
 import type { Clock, Log } from '../ports.ts'
 import { waitFor } from './deadline.ts'
 import {
-  decodeShareBox,
   decodeShareRequest,
   encodeShareAnswer,
   type ShareAnswer,
   type ShareRefusal,
   type ShareRequest,
 } from './frames.ts'
-import { institutionOfPeer, type LedgerView, type RecordFacts } from './ledger-view.ts'
+import {
+  institutionOfPeer,
+  type LedgerView,
+  presentCommittee,
+  type RecordFacts,
+  type RedealFacts,
+} from './ledger-view.ts'
 import type { SealKey } from './seal.ts'
+import type { ShareShelf } from './share-shelf.ts'
 import { openShareBox, resealShare } from './shares.ts'
 import type { Vault } from './vault.ts'
 
@@ -30,6 +37,7 @@ export type HouseAnswer = { readonly type: 'release' } | { readonly type: 'withh
 
 export type ShareServerOptions = {
   readonly vault: Vault
+  readonly shelf: ShareShelf
   readonly ledger: LedgerView
   /** This validator's share is damaged or missing. */
   readonly onDamage: (record: RecordId) => void
@@ -63,6 +71,7 @@ export class ShareServer {
   async answer(request: ShareRequest, from: PeerId): Promise<ShareAnswer> {
     const { ledger, nextBlock, clock, log } = this.#options
     if (institutionOfPeer(ledger, from) === null) return NOT_AVAILABLE
+    if (request.redeal !== undefined) return this.#answerCustodian(request, request.redeal, from)
     const found = (): Grant | null => ledger.grant(request.grant)
     const grant = await waitFor({ found, nextBlock, clock, ms: BLOCK_WAIT_MS })
     // The key itself is known to the requester alone; the chain carries its digest.
@@ -80,23 +89,65 @@ export class ShareServer {
     if (before !== null) return before
     const entry = this.#options.ledger.record(grant.record)
     if (entry === null) return NOT_AVAILABLE
-    const { vault, sealKey, log, enforce } = this.#options
-    const house = await enforce(grant, entry)
+    const house = await this.#options.enforce(grant, entry)
     if (house.type === 'withhold') return refused('withheld', house.rule)
-    const stored = await this.#storedShare(grant)
+    const released = await this.#reseal(entry, grant.grant, recipient)
+    // Blocks were executed while we asked, read and sealed: a revocation among them counts.
+    return this.#refusal(grant) ?? released
+  }
+
+  async #reseal(entry: RecordFacts, grant: Grant['grant'], recipient: Uint8Array): Promise<ShareAnswer> {
+    const { vault, shelf, sealKey, log } = this.#options
+    const { record } = entry
+    const stored = await shelf.own(entry)
     if (stored === null) {
-      this.#options.onDamage(grant.record)
+      this.#options.onDamage(record)
       return refused('no-share')
     }
     const opened = await openShareBox(stored, sealKey, entry, entry.owner)
     if (opened === null) {
-      log.error('share-unusable', { record: grant.record, held: (await vault.items(grant.record)).join(' ') })
+      log.error('share-unusable', { record, held: (await vault.items(record)).join(' ') })
       return refused('no-share')
     }
-    const released = await resealShare({ opened, stored, grant: grant.grant, recipient })
+    const released = await resealShare({ opened, stored, grant, recipient })
     opened.share.fill(0)
-    // Blocks were executed while we asked, read and sealed: a revocation among them counts.
-    return this.#refusal(grant) ?? { type: 'released', ...released }
+    return { type: 'released', ...released }
+  }
+
+  /**
+   * The house's rules are not asked: they speak of who may read, and a hospital that kept its share back from the next committee would
+   * bury the record with itself.
+   */
+  async #answerCustodian(
+    { grant: intent, recipient }: ShareRequest,
+    record: RecordId,
+    from: PeerId,
+  ): Promise<ShareAnswer> {
+    const { ledger, nextBlock, clock, log } = this.#options
+    const found = (): RedealFacts | null => (ledger.redeal(record)?.intent === intent ? ledger.redeal(record) : null)
+    const announced = await waitFor({ found, nextBlock, clock, ms: BLOCK_WAIT_MS })
+    const entry = ledger.record(record)
+    const asker = institutionOfPeer(ledger, from)?.id
+    if (announced === null || entry === null || asker !== entry.custodian || announced.custodian !== asker)
+      return NOT_AVAILABLE
+    if (digestOf(recipient) !== announced.recipient) return NOT_AVAILABLE
+    const before = this.#redealRefusal(announced)
+    const released = before ?? (await this.#reseal(entry, intent, recipient))
+    const answer = this.#redealRefusal(announced) ?? released
+    if (answer.type === 'released') log.info('share-released-to-redeal', { record, intent, index: answer.index, from })
+    else log.info('share-withheld', { record, grant: intent, reason: answer.reason, from })
+    return answer
+  }
+
+  #redealRefusal({ record, intent, height, expires }: RedealFacts): ShareAnswer | null {
+    const { ledger, freshness, clock } = this.#options
+    if (ledger.redeal(record)?.intent !== intent) return NOT_AVAILABLE
+    if (ledger.record(record)?.withdrawn !== false) return refused('record-withdrawn')
+    if (ledger.head().timestamp >= expires || clock.nowMs() >= expires) return refused('grant-expired')
+    if (freshness() > ledger.parameters().stalenessMaxMs) return refused('policy-stale')
+    const target = ledger.committeeAt(asHeight(height))
+    const present = presentCommittee(ledger)
+    return target === null || !dealStands(target, present) ? refused('grant-expired') : null
   }
 
   /** Null when nothing on the chain stands against the release at this moment. */
@@ -109,18 +160,6 @@ export class ShareServer {
     if (freshness() > ledger.parameters().stalenessMaxMs) return refused('policy-stale')
     const reason = ledger.standing(grant)
     return reason === null ? null : refused('policy-revoked', reason)
-  }
-
-  async #storedShare(grant: Grant): Promise<ReturnType<typeof decodeShareBox>> {
-    const { vault, log } = this.#options
-    try {
-      const bytes = await vault.item(grant.record, 'share')
-      return bytes === null ? null : decodeShareBox(bytes)
-    } catch (error) {
-      if (!(error instanceof EmrmError) || error.code !== 'share-corrupt') throw error
-      log.error('share-corrupt', { record: grant.record })
-      return null
-    }
   }
 }
 

@@ -15,9 +15,10 @@ export type VaultEntry = {
 
 /**
  * `share`: this validator's own box. `deal`: a custodian's boxes for all validators. `acks`: what the validators answered.
- * `copies`: a mark that further holders may still lack the ciphertext.
+ * `copies`: a mark that further holders may still lack the ciphertext. `facts`: what a custodian notes for itself (local-index.ts), sealed.
+ * `next`: this validator's box of a deal that does not count yet. `redeal`: a custodian's boxes of such a deal.
  */
-const ITEM_NAMES = ['share', 'deal', 'acks', 'copies'] as const
+const ITEM_NAMES = ['share', 'deal', 'acks', 'copies', 'facts', 'next', 'redeal'] as const
 export type ItemName = (typeof ITEM_NAMES)[number]
 
 /** A deal for 200 validators has 300 KiB. */
@@ -57,7 +58,7 @@ export type Vault = {
   items(record: RecordId): Promise<readonly ItemName[]>
   /** Every record of which anything is held, sorted. */
   list(): Promise<readonly RecordId[]>
-  /** Ciphertext and items; to remove what is not there is no error. */
+  /** Ciphertext and items, overwritten first where the medium allows that; to remove what is not there is no error. */
   remove(record: RecordId): Promise<void>
   /** Reads all that is held of a record again and names what is damaged. `pace` is awaited after each piece. */
   verify(record: RecordId, pace?: () => Promise<void>): Promise<readonly VaultFault[]>

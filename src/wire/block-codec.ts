@@ -17,7 +17,7 @@ import { hex, type Json, type Shape, tuple, uint } from './shape.ts'
 import { encode } from './writer.ts'
 
 const VERSION = 1
-const HEADER_BYTES_MAX = 512
+export const HEADER_BYTES_MAX = 512
 
 const digest: Shape<Digest> = hex(DIGEST_BYTES)
 const blockId: Shape<BlockId> = hex(DIGEST_BYTES)

@@ -39,12 +39,28 @@ export {
   sealRequest,
 } from './request-codec.ts'
 export {
+  decodeAnchor,
+  decodeChunk,
+  decodeHandover,
+  decodeManifest,
+  decodeSnapshotQuestion,
+  encodeAnchor,
+  encodeChunk,
+  encodeHandover,
+  encodeManifest,
+  encodeSnapshotQuestion,
+  type SnapshotQuestion,
+} from './snapshot-codec.ts'
+export {
+  decodeBlockBatch,
   decodeKeptBlock,
   decodeOutcomes,
   decodeStoredBlock,
   decodeVoteRecord,
+  encodeBlockBatch,
   encodeKeptBlock,
   encodeOutcomes,
   encodeStoredBlock,
   encodeVoteRecord,
+  storedOfKept,
 } from './stored-codec.ts'

@@ -40,6 +40,9 @@ export const PEER_ID_BYTES_MAX: number = 100
 
 export const ROLES_MAX: number = 32
 export const GROUPS_MAX: number = 64
+/** Attributes of one credential. */
+export const ATTRIBUTES_MAX: number = 32
+export const ATTRIBUTE_VALUES_MAX: number = 16
 export const LABELS_MAX: number = 32
 export const PURPOSES_MAX: number = 64
 export const RELATION_ROWS_MAX: number = 256
@@ -52,3 +55,12 @@ export const AUTHORITY_KEYS_MAX: number = 64
 export const EVIDENCE_BYTES_MAX: number = 24 * 1024
 /** Height above its own head up to which a peer passes gossip on that it cannot check yet. */
 export const FUTURE_HEIGHTS_MAX: number = 100_000
+
+/** One chunk of a snapshot: some 256 KiB, unless somebody registers many names that hash alike. */
+export const CHUNK_BYTES_MAX: number = 64 * 1024 * 1024
+export const CHUNK_ENTRIES_MAX: number = 1_000_000
+/** Nodes of the state's tree at the depth of the chunks. */
+export const MANIFEST_NODES_MAX: number = 16_384
+export const MANIFEST_BYTES_MAX: number = 1024 * 1024 + 64 * 1024
+/** A name in the state: ids, numbers, and codes of a policy's scope and grantee. */
+export const STATE_KEY_BYTES_MAX: number = 1024

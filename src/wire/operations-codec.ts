@@ -5,21 +5,26 @@
 
 import { EmrmError } from '../model/errors.ts'
 import type { Digest, Identifier, PeerId, PublicKey, RecordId, RequestId, Timestamp } from '../model/ids.ts'
-import type {
-  ChainParameters,
-  Confidentiality,
-  DenialReason,
-  Grant,
-  Grantee,
-  Operation,
-  Outcome,
-  RefusalReason,
-  RelationRow,
-  Relations,
-  Right,
-  Scope,
+import {
+  type AttributeRow,
+  type ChainParameters,
+  type Confidentiality,
+  DESTROYABLES,
+  type DenialReason,
+  type Grant,
+  type Grantee,
+  type Operation,
+  type Outcome,
+  type RefusalReason,
+  type RelationRow,
+  type Relations,
+  type Right,
+  type Scope,
+  type ShareSignature,
 } from '../model/operations.ts'
 import {
+  ATTRIBUTE_VALUES_MAX,
+  ATTRIBUTES_MAX,
   BLOCK_BYTES_MAX,
   BLOCK_REQUESTS_MAX,
   CODE_BYTES_MAX,
@@ -40,6 +45,7 @@ import {
   ROLES_MAX,
   SEAL_KEY_BYTES,
   SECP256K1_KEY_BYTES,
+  SIGNATURE_BYTES,
   SIGNATURES_MAX,
 } from './limits.ts'
 import {
@@ -103,7 +109,17 @@ export const parameters: Shape<ChainParameters> = tuple({
   emergencyReviewMs: uint(),
   epochBlocks: uint(Number.MAX_SAFE_INTEGER, 1),
   replicas: uint(REPLICAS_MAX),
+  rotationBlocks: uint(),
+  retentionOutpatientMs: uint(),
+  retentionInpatientMs: uint(),
+  snapshotBlocks: uint(Number.MAX_SAFE_INTEGER, 1),
 })
+
+const attributes: Shape<readonly AttributeRow[]> = sorted(
+  tuple<AttributeRow>({ key: code, values: codes(ATTRIBUTE_VALUES_MAX) }),
+  ATTRIBUTES_MAX,
+  row => row.key,
+)
 
 const scope: Shape<Scope> = union<Scope>({ all: {}, kind: { kind: code }, record: { record: recordId } })
 
@@ -116,6 +132,12 @@ const grantee: Shape<Grantee> = union<Grantee>({
 })
 
 export const caInstitutions: Shape<readonly Identifier[]> = sorted(identifier, INSTITUTIONS_MAX, same)
+
+const shareSignatures: Shape<readonly ShareSignature[]> = sorted(
+  tuple<ShareSignature>({ index: uint(SIGNATURES_MAX - 1), signature: bytes(SIGNATURE_BYTES) }),
+  SIGNATURES_MAX,
+  ack => String(ack.index).padStart(3, '0'),
+)
 
 export const operation: Shape<Operation> = union<Operation>({
   'institution.admit': { name, publicKey: ed25519Key, peerId, sealKey, region: name, score: uint() },
@@ -135,6 +157,15 @@ export const operation: Shape<Operation> = union<Operation>({
   },
   'user.revoke': { user: identifier },
   'user.rotate-key': { user: identifier, publicKey: userKey, scheme },
+  'credential.issue': {
+    credential: digest,
+    user: identifier,
+    publicKey: userKey,
+    roles: codes(ROLES_MAX),
+    attributes,
+    validUntil: timestamp,
+  },
+  'credential.revoke': { user: identifier, credential: digest },
   'record.register': {
     record: recordId,
     owner: identifier,
@@ -149,10 +180,25 @@ export const operation: Shape<Operation> = union<Operation>({
     shareCount: uint(),
     threshold: uint(SIGNATURES_MAX, 2),
     keyCommit: digest,
+    dealtAt: uint(Number.MAX_SAFE_INTEGER, 1),
     twinOf: nullable(recordId),
+    encounter: oneOf('outpatient', 'inpatient'),
+    lastVisit: timestamp,
   },
   'record.withdraw': { record: recordId },
   'record.adopt': { record: recordId, custodian: identifier },
+  'record.redeal': { record: recordId, recipient: digest, losses: shareSignatures },
+  'record.reshare': {
+    record: recordId,
+    intent: requestId,
+    shareRoot: digest,
+    shareCount: uint(SIGNATURES_MAX, 2),
+    threshold: uint(SIGNATURES_MAX, 2),
+    acks: shareSignatures,
+  },
+  'record.ask-erasure': { record: recordId },
+  'record.erase': { record: recordId },
+  'record.destroyed': { record: recordId, destroyed: sorted(oneOf(...DESTROYABLES), DESTROYABLES.length, same) },
   'policy.set': {
     owner: identifier,
     scope,
@@ -241,6 +287,7 @@ const refusal = words<RefusalReason>({
   'not-authorized': true,
   'unknown-institution': true,
   'unknown-user': true,
+  'unknown-credential': true,
   'unknown-record': true,
   'unknown-policy': true,
   'unknown-grant': true,
@@ -250,6 +297,12 @@ const refusal = words<RefusalReason>({
   'window-empty': true,
   'invalid-operation': true,
   'review-closed': true,
+  'redeal-closed': true,
+  'not-acknowledged': true,
+  'retention-not-over': true,
+  'erasure-not-asked': true,
+  'record-not-erased': true,
+  'record-erased': true,
 })
 
 const grant: Shape<Grant> = tuple({

@@ -96,6 +96,9 @@ const outcomes = list(outcome, BLOCK_REQUESTS_MAX)
 /** A grant has some 300 bytes. */
 const OUTCOMES_BYTES_MAX = BLOCK_REQUESTS_MAX * 1024
 
+const STORED_BYTES_MAX = BLOCK_BYTES_MAX + SMALL_MESSAGE_BYTES_MAX
+const BATCH_BLOCKS_MAX = 1_024
+
 /** In the order of the block's requests. */
 export const encodeOutcomes = (value: readonly Outcome[]): Uint8Array => encode(outcomes.write(value))
 /** Throws WireFault. */
@@ -106,9 +109,35 @@ export const decodeOutcomes = (bytes: Uint8Array): readonly Outcome[] =>
 export const encodeStoredBlock = (block: Block, certificate: DecideCertificate): Uint8Array =>
   encode([VERSION, block.bytes, encodeCertificate(certificate)])
 
+/** Several blocks on their way: few frames cost less than many. */
+export const encodeBlockBatch = (frames: readonly Uint8Array[]): Uint8Array => encode([VERSION, [...frames]])
+
+/** Views of stored blocks, not decoded. Throws WireFault. */
+export const decodeBlockBatch = (bytes: Uint8Array): readonly Uint8Array[] =>
+  readAll(bytes, STORED_BYTES_MAX + BATCH_BLOCKS_MAX, reader => {
+    reader.tuple(2)
+    must(reader.uint() === VERSION, 'unknown-version')
+    const count = reader.list(BATCH_BLOCKS_MAX)
+    const frames: Uint8Array[] = []
+    for (let i = 0; i < count; i++) frames.push(reader.view(STORED_BYTES_MAX))
+    return frames
+  })
+
 /** What the store keeps under one key: a block, what makes it final, what its requests came to. */
 export const encodeKeptBlock = (kept: KeptBlock): Uint8Array =>
   encode([VERSION, kept.block.bytes, encodeCertificate(kept.certificate), encodeOutcomes(kept.outcomes)])
+
+/** What is handed on of a kept block: the same bytes without the outcomes, which each peer computes. Throws WireFault. */
+export function storedOfKept(kept: Uint8Array): Uint8Array {
+  return readAll(kept, BLOCK_BYTES_MAX + SMALL_MESSAGE_BYTES_MAX + OUTCOMES_BYTES_MAX, reader => {
+    reader.tuple(4)
+    must(reader.uint() === VERSION, 'unknown-version')
+    const block = reader.view(BLOCK_BYTES_MAX)
+    const certificate = reader.view(SMALL_MESSAGE_BYTES_MAX)
+    reader.view(OUTCOMES_BYTES_MAX)
+    return encode([VERSION, block, certificate])
+  })
+}
 
 export type KeptBlock = {
   readonly block: Block
@@ -132,7 +161,7 @@ export function decodeStoredBlock(
   bytes: Uint8Array,
   known?: KnownRequests,
 ): { readonly block: Block; readonly certificate: DecideCertificate } {
-  return readAll(bytes, BLOCK_BYTES_MAX + SMALL_MESSAGE_BYTES_MAX, reader => {
+  return readAll(bytes, STORED_BYTES_MAX, reader => {
     reader.tuple(3)
     must(reader.uint() === VERSION, 'unknown-version')
     const block = decodeBlock(reader.view(BLOCK_BYTES_MAX), known)

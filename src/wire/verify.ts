@@ -21,6 +21,7 @@ import type {
   SignedMessage,
   ViewChange,
 } from '../model/messages.ts'
+import type { SignatureJob } from '../ports.ts'
 import { decodeBlock, leafOf } from './block-codec.ts'
 import { WireFault } from './fault.ts'
 import { REQUEST_BYTES_MAX } from './limits.ts'
@@ -46,9 +47,13 @@ export type Verifier = {
   body(bytes: Uint8Array): Checked<Body>
   /** `block` and `certificate` as the codec decoded them. */
   decided(block: Block, certificate: DecideCertificate): Checked<Decided>
+  /** Signatures that `decided` would check here and now. `remember` is to be called when all of them hold; `decided` then only counts them. Null when the committee is not known yet. */
+  signaturesOf(block: Block, certificate: DecideCertificate): SignaturesOf | null
   /** Alone, for who has the header and not the block. */
   certificate(certificate: DecideCertificate): Checked<DecideCertificate>
 }
+
+export type SignaturesOf = { readonly jobs: readonly SignatureJob[]; remember(): void }
 
 /** Bytes of requests that are remembered as verified. */
 const REQUEST_CACHE_BYTES = 24 * 1024 * 1024
@@ -66,6 +71,7 @@ export function makeVerifier(options: {
   const { chainId, committeeAt } = options
   const requests = new Recent<Verified<Request>>(REQUEST_CACHE_BYTES)
   const provenRequests = new WeakSet<Request>()
+  const provenCertificates = new WeakSet<DecideCertificate>()
   const signatures = new Recent<string>(SIGNATURE_CACHE)
   const knownRequest = (leaf: Uint8Array): Verified<Request> | undefined => requests.get(textOf(leaf))
 
@@ -74,6 +80,7 @@ export function makeVerifier(options: {
     message: bytes => guarded(() => checkMessage(decodeMessage(bytes, knownRequest))),
     body: bytes => guarded(() => checkBody({ type: 'BODY', block: decodeBlock(bytes, knownRequest) })),
     decided: (block, certificate) => guarded(() => checkDecided({ type: 'DECIDED', block, certificate })),
+    signaturesOf,
     certificate: certificate => guarded(() => checkCertificate(certificate)),
   }
 
@@ -134,6 +141,35 @@ export function makeVerifier(options: {
     // The certificate is cheaper than the block's signatures and says the most: first.
     const reason = lieOfDecision(certificate, committee) ?? lieOfBlock(block)
     return reason === null ? ok(message) : fault(reason)
+  }
+
+  /** The committee of a height that is known never becomes another, so what held for it holds. */
+  function signaturesOf(block: Block, certificate: DecideCertificate): SignaturesOf | null {
+    const committee = committeeAt(certificate.height)
+    if (committee === null) return null
+    const type = certificate.path === 'FAST' ? 'COMMIT' : 'BLOCK-ID'
+    const signed = voteSignedBytes(type, certificate, chainId, committee.hash)
+    const jobs: SignatureJob[] = []
+    for (const { sender, signature } of certificate.votes) {
+      const validator = committee.validators[sender]
+      if (validator === undefined) return null
+      jobs.push({ publicKey: validator.publicKey, bytes: signed, signature })
+    }
+    const requested = block.requests.filter(request => isToBeProven(request))
+    for (const request of requested) {
+      const { publicKey, signature, network } = request
+      jobs.push({ publicKey, bytes: signedBytesOf(network, statementOf(request)), signature })
+    }
+    const remember = (): void => {
+      provenCertificates.add(certificate)
+      for (const request of requested) provenRequests.add(request)
+    }
+    return { jobs, remember }
+  }
+
+  /** Accounts (scheme 2) are checked where they stand. */
+  function isToBeProven(request: Request): boolean {
+    return request.scheme === 1 && request.network === chainId && !provenRequests.has(request)
   }
 
   function checkCertificate(certificate: DecideCertificate): Checked<DecideCertificate> {
@@ -259,6 +295,7 @@ export function makeVerifier(options: {
     const fast = certificate.path === 'FAST'
     const needed = fast ? committee.quorum.fast : committee.quorum.blockId
     if (certificate.votes.length < needed) return 'certificate-below-quorum'
+    if (provenCertificates.has(certificate)) return null
     return lieOfVotes(fast ? 'COMMIT' : 'BLOCK-ID', certificate, certificate.votes, committee)
   }
 

@@ -6,6 +6,7 @@ import fc from 'fast-check'
 import { type Decision, decide, type Question } from '../../src/access/decide.ts'
 import type { Delegation } from '../../src/access/delegation.ts'
 import type { Policy } from '../../src/access/policy.ts'
+import type { RoleCredential } from '../../src/access/session.ts'
 import { at, doctor, id, policy, question, record, recordId } from './questions.ts'
 
 /** `grant`, or the reason of the denial. */
@@ -41,6 +42,45 @@ table('1 authenticate', [
   ['no role', { role: '' }, 'role-not-held'],
   ['no roles at all', { user: doctor({ roles: [] }) }, 'role-not-held'],
   ['the hospital was removed', { institutionActive: false }, 'credential-revoked'],
+])
+
+const lent = (validUntil: number, revoked = false, role = 'pharmacist'): RoleCredential => ({
+  roles: [role],
+  validUntil: at(validUntil),
+  revoked,
+})
+const byCredential = { user: doctor({ roles: [] }), role: 'attending' }
+table('1 a role by credential', [
+  ['none', { ...byCredential }, 'role-not-held'],
+  ['one that lasts beyond now', { ...byCredential, credentials: [lent(1001, false, 'attending')] }, 'grant'],
+  ['one that ends now', { ...byCredential, credentials: [lent(1000, false, 'attending')] }, 'credential-expired'],
+  ['one that is revoked', { ...byCredential, credentials: [lent(1001, true, 'attending')] }, 'credential-revoked'],
+  [
+    'one that is over and was revoked',
+    { ...byCredential, credentials: [lent(1000, true, 'attending')] },
+    'credential-expired',
+  ],
+  [
+    'one revoked, another over',
+    { ...byCredential, credentials: [lent(1000, false, 'attending'), lent(1001, true, 'attending')] },
+    'credential-revoked',
+  ],
+  [
+    'one revoked, another not',
+    { ...byCredential, credentials: [lent(2000, true, 'attending'), lent(1001, false, 'attending')] },
+    'grant',
+  ],
+  ['of another role', { ...byCredential, credentials: [lent(2000)] }, 'role-not-held'],
+  [
+    'a revoked one of a role that the registration gives',
+    { user: doctor(), credentials: [lent(2000, true, 'attending')] },
+    'grant',
+  ],
+  [
+    'after the registration is over',
+    { user: doctor({ roles: [], validUntil: at(1000) }), credentials: [lent(2000, false, 'attending')] },
+    'credential-expired',
+  ],
 ])
 
 table('2 the owner or a delegate', [
@@ -291,6 +331,8 @@ test('a grant ends with the policy or the credential, whichever is first', () =>
   }
   assert.equal(until({}), 2000)
   assert.equal(until({ user: doctor({ validUntil: at(1500) }) }), 1500)
+  const credentials = [lent(1200, false, 'attending'), lent(1500, false, 'attending'), lent(1900, true, 'attending')]
+  assert.equal(until({ ...byCredential, credentials }), 1500)
   assert.equal(until({ delegation: delegation({ to: at(1200) }) }), 1200)
   assert.equal(until({ user: doctor({ id: id('patient') }) }), 10_000)
 })

@@ -83,6 +83,11 @@ export function randomQuestion(dice: Random, world: World): Question {
   const record = dice.chance(0.03) ? null : dice.pick(world.records)
   return {
     user,
+    credentials: Array.from({ length: dice.chance(0.4) ? dice.between(1, 2) : 0 }, () => ({
+      roles: some(dice, ROLES),
+      validUntil: at(dice.between(0, TIMES)),
+      revoked: dice.chance(0.2),
+    })),
     institutionActive: !dice.chance(0.05),
     emergencySuspended: dice.chance(0.3),
     role,
@@ -256,6 +261,9 @@ function cedarCall(question: Question, relations: Relations): StatefulAuthorizat
       (delegation.scope.type === 'kind' && delegation.scope.kind === record.kind) ||
       (delegation.scope.type === 'record' &&
         (delegation.scope.record === record.record || delegation.scope.record === record.twinOf)))
+  const lent = question.credentials.flatMap(({ roles, validUntil, revoked }) =>
+    revoked || validUntil <= time ? [] : roles,
+  )
   const userParents = user === null ? [] : [uid('Institution', user.institution)]
   const entities = [
     {
@@ -264,7 +272,7 @@ function cedarCall(question: Question, relations: Relations): StatefulAuthorizat
         registered: user !== null,
         validUntil: user?.validUntil ?? 0,
         revoked: user?.revoked ?? false,
-        roles: (user?.roles ?? []).map(name => ref('Role', name)),
+        roles: [...(user?.roles ?? []), ...lent].map(name => ref('Role', name)),
       },
       parents: [...userParents, ...(user?.groups ?? []).map(name => uid('Group', name))],
     },

@@ -56,6 +56,7 @@ export const policy = (change: Partial<Policy> = {}): CompiledPolicy => {
 
 export const question = (change: Partial<Question> = {}): Question => ({
   user: doctor(),
+  credentials: [],
   institutionActive: true,
   emergencySuspended: false,
   role: 'attending',

@@ -77,10 +77,11 @@ test('progress and the result come in lines, and the options arrive as they were
     yield PIECE
     yield PIECE
   })()
-  const query = { owner: OWNER, label: ['PSY', 'HIV'], confidentiality: 'R', twin: 'true' }
+  const query = { owner: OWNER, label: ['PSY', 'HIV'], confidentiality: 'R', twin: 'true', lastVisit: '7' }
   const added = await last(world.api.exchange('/v1/records', query, body))
   assert.deepEqual(added, { record: 'b'.repeat(32), height: 3, size: 2 * PIECE.length })
-  assert.deepEqual(given, { owner: OWNER, kind: null, confidentiality: 'R', labels: ['PSY', 'HIV'], twin: true })
+  const said = { owner: OWNER, kind: null, confidentiality: 'R', labels: ['PSY', 'HIV'], twin: true, lastVisit: 7 }
+  assert.deepEqual(given, { ...said, encounter: 'inpatient' }, 'what nobody said is kept for longer')
 })
 
 test('an upload whose source fails says so, tells the peer, and is no failure of the peer', async t => {

@@ -9,6 +9,7 @@ import type { EmrmError } from '../../src/model/errors.ts'
 import type { Identifier, RecordId, Timestamp } from '../../src/model/ids.ts'
 import type { Operation, Outcome } from '../../src/model/operations.ts'
 import type { StoredBlock } from '../../src/ports.ts'
+import type { LocalEntry } from '../../src/records/local-index.ts'
 import {
   accessRequest,
   FOREVER,
@@ -30,6 +31,8 @@ type Clinic = {
 }
 
 const X_RAY = recordNamed('x-ray')
+/** What north noted of it when it took it in. */
+const NOTED = { type: 'DiagnosticReport', loinc: ['30746-2'], date: '2026-03', size: 700 }
 
 /** A patient of north with a record there, a guardian, a delegate who may read the one record, a doctor of south, and a stranger. */
 function makeClinic(): Clinic {
@@ -73,6 +76,8 @@ function makeClinic(): Clinic {
       const height = world.blocks.length
       const peer: Partial<PeerHandle> = {
         views: world.views,
+        localEntry: async record => (record === X_RAY ? (NOTED as unknown as LocalEntry) : null),
+        committeeAt: height => world.ledger.committeeAt(height),
         status: () =>
           ({ height, institution: { id: idNamed(hospital), name: hospital } }) as ReturnType<PeerHandle['status']>,
         block: ref => {
@@ -126,6 +131,32 @@ test('who may not see a record gets the answer of a record that does not exist',
     assert.match(await errorText(api.call('GET', `${there}/explain`, options)), /^\["record-unknown"/, who)
     assert.deepEqual(await api.call('GET', '/v1/records', options), { records: [] }, who)
   }
+})
+
+test('what a hospital noted for itself is shown to those who keep the record, there alone, and can be searched', async t => {
+  const clinic = makeClinic()
+  permit(clinic)
+  askFor(clinic)
+  const north = (await clinic.api(t, 'north')).api
+  const indexOf = async (api: typeof north, options: CallOptions): Promise<unknown> =>
+    ((await api.call('GET', `/v1/records/${X_RAY}`, options)) as { index: unknown }).index
+  assert.deepEqual(await indexOf(north, {}), NOTED)
+  assert.deepEqual(await indexOf(north, as(clinic.keys.patient)), NOTED)
+  // The doctor may read the record; that is another matter than the custodian's notes.
+  assert.equal(await indexOf(north, as(clinic.keys.doctor)), null)
+  assert.equal(await indexOf((await clinic.api(t, 'south')).api, as(clinic.keys.patient)), null)
+  const found = async (query: Record<string, string>): Promise<number> =>
+    ((await north.call('GET', '/v1/records', { query })) as { records: object[] }).records.length
+  for (const [query, count] of [
+    [{}, 1],
+    [{ type: 'DiagnosticReport', loinc: '30746-2', since: '2026-03-31', until: '2026-03-31' }, 1],
+    [{ type: 'Observation' }, 0],
+    [{ loinc: '8867-4' }, 0],
+    [{ since: '2026-04-01' }, 0],
+    [{ until: '2026-02-28' }, 0],
+  ] as const)
+    assert.equal(await found(query), count, JSON.stringify(query))
+  assert.equal((await failure(found({ since: 'March' }))).code, 'date-invalid')
 })
 
 test('owner, guardian, delegate and custodian see the record and who can see it', async t => {

@@ -1,11 +1,12 @@
 // A peer that is far behind, as a measurement: two peers that hold a chain on disk serve it over the network in memory to a third with an
-// empty LevelDB, all three in this process, so the figure is below what the third would do alone. Not here: making the chain (chain.ts).
+// empty LevelDB, all three in this process; CPU time is told without what the serving costs. Not here: making the chain (chain.ts).
 
 import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openLevelStorage } from '../../src/adapters/level-storage.ts'
 import { MemoryHub } from '../../src/adapters/memory-network.ts'
 import { silentLog, systemClock } from '../../src/adapters/node-system.ts'
+import { makeSignatureChecker } from '../../src/adapters/signature-checker.ts'
 import { makeBlockServer } from '../../src/block-server.ts'
 import { makeDriver } from '../../src/driver.ts'
 import { makeLedger } from '../../src/make-ledger.ts'
@@ -27,6 +28,9 @@ export async function catchUpFrom(
   readonly blocks: number
   readonly servers: number
   readonly blocksPerSecond: number
+  /** Without the servers' part. */
+  readonly perCpuSecond: number
+  readonly perThreadSecond: number
   readonly memory: readonly (readonly [height: number, heapMb: number])[]
 }> {
   const hub = new MemoryHub()
@@ -35,8 +39,9 @@ export async function catchUpFrom(
   const source = await openLevelStorage(join(directory, 'chain'))
   const target = Math.min(behind, await source.head())
   // As if the chain ended there.
-  const cut: Pick<Storage, 'head' | 'blockAt' | 'heightOf'> = {
+  const cut: Pick<Storage, 'head' | 'frameAt' | 'blockAt' | 'heightOf'> = {
     head: async () => asHeight(target),
+    frameAt: height => source.frameAt(height),
     blockAt: height => source.blockAt(height),
     heightOf: id => source.heightOf(id),
   }
@@ -52,6 +57,7 @@ export async function catchUpFrom(
   const network = hub.network({ self: peerIdOf(3), admitted })
   const memory: [number, number][] = []
   const { promise: done, resolve, reject } = Promise.withResolvers<void>()
+  const signatures = makeSignatureChecker()
   const driver = makeDriver({
     ...{ chainId: world.chainId, ledger, mempool: new Mempool(), storage, network, clock: systemClock, log: silentLog },
     ...{ signer: keyOf('hospital 3'), headCertificate: null, restored: [], signFrom: 1 as Height },
@@ -66,16 +72,42 @@ export async function catchUpFrom(
       }
       if (height === target) resolve()
     },
+    signatures,
+    onAdopted: () => {},
     onFatal: reject,
   })
+  const servingSeconds = await costOfServing(cut, target)
   const start = performance.now()
+  const before = cpuSeconds()
   await network.start()
   driver.start()
   await done
   const seconds = (performance.now() - start) / 1000
+  const after = cpuSeconds()
+  const cpu = { all: after.all - before.all - servingSeconds, thread: after.thread - before.thread - servingSeconds }
   await driver.stop()
+  await signatures.close()
   await storage.close()
   await source.close()
   await rm(join(directory, 'late'), { recursive: true })
-  return { blocks: target, servers: asked, blocksPerSecond: target / seconds, memory }
+  const rates = {
+    blocksPerSecond: target / seconds,
+    perCpuSecond: target / cpu.all,
+    perThreadSecond: target / cpu.thread,
+  }
+  return { blocks: target, servers: asked, ...rates, memory }
+}
+
+/** Of the whole process (threads that check signatures and those of LevelDB with it), and of this thread alone. */
+function cpuSeconds(): { readonly all: number; readonly thread: number } {
+  const { user, system } = process.cpuUsage()
+  const own = process.threadCpuUsage()
+  return { all: (user + system) / 1e6, thread: (own.user + own.system) / 1e6 }
+}
+
+/** What the servers do in this process is not the late peer's work: measured alone, and taken off. */
+async function costOfServing(storage: Pick<Storage, 'frameAt'>, blocks: number): Promise<number> {
+  const before = cpuSeconds()
+  for (let height = 1; height <= blocks; height++) await storage.frameAt(asHeight(height))
+  return cpuSeconds().thread - before.thread
 }

@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util'
 import { openLevelStorage } from '../../src/adapters/level-storage.ts'
 import { silentLog } from '../../src/adapters/node-system.ts'
 import { makeLedger } from '../../src/make-ledger.ts'
-import type { Block, Request } from '../../src/model/block.ts'
+import type { Request } from '../../src/model/block.ts'
 import { digestOf, identifierOf } from '../../src/model/hash.ts'
 import {
   asHeight,
@@ -24,15 +24,15 @@ import {
   type ValidatorIndex,
   type View,
 } from '../../src/model/ids.ts'
-import type { DecideCertificate } from '../../src/model/messages.ts'
 import type { Operation } from '../../src/model/operations.ts'
 import { openChain } from '../../src/open-chain.ts'
 import type { StoredChange } from '../../src/ports.ts'
 import { makeBlock, requestsRootOf } from '../../src/wire/codec.ts'
-import { makeRequest, signMessage } from '../../src/wire/verify.ts'
+import { makeRequest } from '../../src/wire/verify.ts'
 import { Cluster } from '../cluster/cluster.ts'
 import { type Key, keyOf, TIME } from '../wire/samples.ts'
 import { catchUpFrom } from './catch-up.ts'
+import { certificateOf } from './certificate.ts'
 import { lineChart } from './plot.ts'
 
 const USERS = 1_000
@@ -78,7 +78,8 @@ function operationAt(height: number): { readonly by: Key; readonly operation: Op
       operation: {
         ...{ type: 'record.register', record: recordAt(height), owner, custodian: institution, kind: 'fhir' },
         ...{ confidentiality: 'N', labels: [], commitment: text('c'), cipherRoot: text('r'), cipherSize: 1_000 },
-        ...{ shareRoot: text('s'), shareCount: 4, threshold: 2, keyCommit: text('k'), twinOf: null },
+        ...{ shareRoot: text('s'), shareCount: 4, threshold: 2, keyCommit: text('k'), dealtAt: 1, twinOf: null },
+        ...{ encounter: 'outpatient', lastVisit: 0 },
       } as unknown as Operation,
     }
   const delegate = identifierOf(user((height + 1) % USERS).publicKey)
@@ -89,17 +90,6 @@ function operationAt(height: number): { readonly by: Key; readonly operation: Op
       ...{ from: 0 as Timestamp, to: (TIME + 1e12) as Timestamp, timestamp },
     } as Operation,
   }
-}
-
-function certificateOf(block: Block): DecideCertificate {
-  const { height } = block.header
-  const place = { height, view: 0 as View, id: block.id }
-  const votes = [0, 1, 2].map(i => {
-    const sender = i as ValidatorIndex
-    const signing = { chainId: world.chainId, committee: world.committee, signer: keyOf(`hospital ${i}`) }
-    return { sender, signature: signMessage({ type: 'BLOCK-ID', ...place, sender }, signing).signature }
-  })
-  return { path: 'SLOW', ...place, votes }
 }
 
 /** Memory after every thousandth block: [height, heap in MB, RSS in MB]. */
@@ -119,7 +109,7 @@ async function generate(directory: string, blocks: number): Promise<[number, num
     const block = makeBlock(header, [request])
     const { outcomes } = ledger.execute(block)
     if (outcomes[0]?.type !== 'done') throw new Error(`height ${height}: ${JSON.stringify(outcomes[0])}`)
-    changes.push({ type: 'block', block, certificate: certificateOf(block), outcomes })
+    changes.push({ type: 'block', block, certificate: certificateOf(world, block), outcomes })
     if (changes.length >= WRITE_BLOCKS) {
       changes.push({ type: 'checkpoint', ...ledger.checkpoint() })
       await storage.write(changes)
@@ -229,6 +219,7 @@ async function main(): Promise<boolean> {
     const caught = inChild<Awaited<ReturnType<typeof catchUpFrom>>>('catch-up', directory)
     say(
       `${caught.blocks} blocks behind: caught up at ${caught.blocksPerSecond.toFixed(0)} blocks/s from ${caught.servers} peers, every certificate and request checked; ` +
+        `${caught.perCpuSecond.toFixed(0)} blocks a CPU-second in all, ${caught.perThreadSecond.toFixed(0)} of the peer's own thread; ` +
         `heap ${caught.memory.at(0)?.[1].toFixed(0)} MB at first, ${caught.memory.at(-1)?.[1].toFixed(0)} MB at last`,
     )
     const series = [

@@ -45,7 +45,12 @@ for (const count of [10, 100, 1000]) {
     const user = { id: id(i + 2), institution: id(i % 7), roles: ['attending', 'nurse'], groups: [`group-${i % 5}`] }
     return {
       user: { ...user, validUntil: (TIME + 1) as Timestamp, revoked: false },
-      ...{ institutionActive: true, emergencySuspended: false, role: i % 2 === 0 ? 'attending' : 'nurse' },
+      ...{
+        credentials: [],
+        institutionActive: true,
+        emergencySuspended: false,
+        role: i % 2 === 0 ? 'attending' : 'nurse',
+      },
       ...{
         purpose: i % 8 === 0 ? 'COC' : 'TREAT',
         right: i % 16 === 15 ? 'share' : 'read',

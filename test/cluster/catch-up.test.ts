@@ -2,10 +2,13 @@
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { silentLog } from '../../src/adapters/node-system.ts'
 import type { Height, PeerId } from '../../src/model/ids.ts'
-import { PROTOCOLS } from '../../src/ports.ts'
+import { type Log, PROTOCOLS } from '../../src/ports.ts'
 import { type CertifiedBlock, fetchInParallel } from '../../src/ranges.ts'
-import { Cluster } from './cluster.ts'
+import { decodeStoredBlock, encodeStoredBlock } from '../../src/wire/codec.ts'
+import { verifySignature } from '../../src/wire/verify.ts'
+import { Cluster, peerIdOf } from './cluster.ts'
 
 const peers = ['a', 'b', 'c'] as PeerId[]
 const blockAt = (height: number): CertifiedBlock => ({ block: { header: { height } } }) as unknown as CertifiedBlock
@@ -72,13 +75,31 @@ test('when all but one fail midway, the one brings the rest', async () => {
   assert.ok(good.includes('c' as PeerId) && servers.size > 1)
 })
 
+test('a peer that stalls for ever holds nobody up: what it owes is asked of another, and its answer is not waited for', async () => {
+  const asked: string[] = []
+  const { head, good } = await run({ a: 5000, b: 5000, c: 5000 }, (peer, from, count) => {
+    asked.push(`${peer} ${from}`)
+    return peer === 'b' ? new Promise(() => {}) : Promise.resolve(range(from, count, 5000))
+  })
+  assert.equal(head, 5000)
+  assert.deepEqual(good, peers, 'slow is not false')
+  assert.equal(asked.filter(line => line.startsWith('b')).length, 1)
+})
+
+test('a peer that claims less from one question to the next ends nothing', async () => {
+  let told = 3000
+  const { head } = await run({ a: 3000, b: 3000, c: 3000 }, async (peer, from, count) => {
+    if (peer === 'b') told -= 500
+    return range(from, count, peer === 'b' ? told : 3000)
+  })
+  assert.equal(head, 3000)
+})
+
 test('several serve, in order, and never more than a window above the head', async () => {
   const { head, servers, windowMax } = await run(
     { a: 10_000, b: 10_000, c: 10_000 },
-    (peer, from, count) =>
-      new Promise(resolve =>
-        setTimeout(() => resolve(range(from, count, 10_000)), from === 1 && peer === 'a' ? 200 : 0),
-      ),
+    (_, from, count) =>
+      new Promise(resolve => setTimeout(() => resolve(range(from, count, 10_000)), from === 1 ? 200 : 0)),
   )
   assert.equal(head, 10_000)
   assert.equal(servers.size, 3)
@@ -111,4 +132,43 @@ test('a validator 600 blocks behind catches up from several peers while the othe
   await cluster.stopPeer(0)
   await cluster.submit(3, cluster.anyRequest())
   await cluster.agreed(heightBefore + 6)
+})
+
+test('a certificate with one wrong signature is refused, also when a thread checks, and the block is taken from another', async () => {
+  let checked = 0
+  const refused: string[] = []
+  const warn: Log['warn'] = (event, fields) => {
+    if (event === 'catch-up-refused') refused.push(`${fields?.['peer']} ${fields?.['height']} ${fields?.['reason']}`)
+  }
+  const lying = await new Cluster({
+    absent: [3],
+    log: () => ({ ...silentLog, warn }),
+    checkSignatures: jobs => {
+      checked += jobs.length
+      return jobs.map(({ publicKey, bytes, signature }) => verifySignature(publicKey, bytes, signature))
+    },
+  }).start()
+  try {
+    await lying.commit(20)
+    await lying.agreed(20)
+    const { storage } = lying.peer(0)
+    const { frameAt } = storage
+    storage.frameAt = async height => {
+      const frame = await frameAt.call(storage, height)
+      if (frame === null || height !== 7) return frame
+      const { block, certificate } = decodeStoredBlock(frame)
+      const [vote, ...votes] = certificate.votes as [(typeof certificate.votes)[number], ...typeof certificate.votes]
+      const wrong = { ...vote, signature: vote.signature.map((byte, i) => (i === 40 ? byte ^ 1 : byte)) }
+      return encodeStoredBlock(block, { ...certificate, votes: [wrong, ...votes] })
+    }
+    await lying.startPeer(3)
+    await lying.agreed(20)
+    assert.ok(
+      refused.every(line => line === `${peerIdOf(0)} 7 certificate-signature`),
+      refused.join(),
+    )
+    assert.ok(refused.length > 0 && checked > 0)
+  } finally {
+    await lying.stop()
+  }
 })

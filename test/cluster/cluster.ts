@@ -17,7 +17,7 @@ import { identifierOf } from '../../src/model/hash.ts'
 import type { Digest, Height, Identifier, PeerId, Timestamp, Verified } from '../../src/model/ids.ts'
 import type { ChainParameters, Operation, RequestResult } from '../../src/model/operations.ts'
 import { openChain } from '../../src/open-chain.ts'
-import type { Clock, Log, Network, Storage } from '../../src/ports.ts'
+import type { Clock, Log, Network, SignatureJob, Storage } from '../../src/ports.ts'
 import { chainIdOf, genesisCommittee, parseGenesis } from '../../src/wire/codec.ts'
 import { makeRequest, makeVerifier } from '../../src/wire/verify.ts'
 import { genesisJson, type Key, keyOf, TIME } from '../wire/samples.ts'
@@ -79,6 +79,8 @@ export type ClusterOptions = {
   readonly validators?: number
   readonly parameters?: Partial<ChainParameters>
   readonly log?: (index: number) => Log
+  /** In place of a thread. */
+  readonly checkSignatures?: (jobs: readonly SignatureJob[]) => readonly boolean[]
   /** Of those that are not to run from the start. */
   readonly absent?: readonly number[]
 }
@@ -138,12 +140,15 @@ export class Cluster {
     slot.driver = makeDriver({
       ...{ chainId, ledger, mempool, storage, network, clock, log, headCertificate, signFrom, signer: key },
       verifier: makeVerifier({ chainId, committeeAt: height => ledger.committeeAt(height) }),
+      // None here: each block is then checked where it is taken.
+      signatures: { check: async jobs => this.#options.checkSignatures?.(jobs) ?? [] },
       restored: await storage.loadVotes(),
       onSignFrom: async height => {
         slot.signsFrom = height
       },
       pacemaker: { viewTimeoutMs, viewTimeoutMaxMs, resendMs: Math.floor(viewTimeoutMs / 4) },
       onExecuted: watchMembership(ledger, peers => network.admit(peers)),
+      onAdopted: () => network.admit(admittedPeers(ledger)),
       onFatal: error => {
         slot.fatal = error
       },

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { makeMemoryVault } from '../../src/adapters/memory-vault.ts'
+import { makeLedger } from '../../src/make-ledger.ts'
 import type { Operation } from '../../src/model/operations.ts'
 import { replayChain } from '../../src/replay.ts'
 import { verifyHome } from '../../src/verify-home.ts'
@@ -91,6 +92,7 @@ test('votes of every epoch verify from genesis on, and a replay decides the same
   assert.deepEqual(report.problems, [])
   assert.ok(report.heights >= 3 * EPOCH)
   const blockAt = (at: Parameters<typeof storage.blockAt>[0]) => storage.blockAt(at)
-  const replayed = await replayChain({ ...chain, head: ledger.head().height, blockAt, onProgress: ignore })
+  const first = makeLedger(cluster)
+  const replayed = await replayChain({ ledger: first, head: ledger.head().height, blockAt, onProgress: ignore })
   assert.deepEqual([replayed.ok, replayed.heights], [true, ledger.head().height])
 })

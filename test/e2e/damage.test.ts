@@ -71,7 +71,7 @@ test('a wiped vault is filled again from the other holders: no record is lost', 
   const scrub = await emrm(['scrub', '--home', at(0).home, '--json'])
   for (const [i, record] of records.entries())
     assert.equal(readFileSync(vaultFile(at(0), record, 'cipher')).equals(files[i] as Buffer), true)
-  // Its own shares are gone for good, and said to be; the other hospitals' suffice.
+  // Its own shares went with the disk, and are said to be lost until the keys are dealt anew; the other hospitals' suffice.
   assert.equal(scrub.code, 1)
   const left = scrub.json?.['left'] as readonly { readonly type: string }[]
   assert.deepEqual([...new Set(left.map(({ type }) => type))], ['share-missing'])

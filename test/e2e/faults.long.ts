@@ -1,4 +1,5 @@
-// Real processes whose surroundings fail: frozen, cut off from one or from all, without room on the disk, without their disk. The others
+// Real processes whose surroundings fail: killed again and again under load, frozen, cut off from one or from all, with a clock that is set
+// back, without room on the disk, without their disk. The others
 // go on, nobody releases a record on a policy that may be stale, and who comes back has the same chain.
 
 import assert from 'node:assert/strict'
@@ -13,6 +14,7 @@ import { homePaths, loadSigningKey } from '../../src/config.ts'
 import { digestOf, toHex } from '../../src/model/hash.ts'
 import type { Digest, RecordId, Timestamp } from '../../src/model/ids.ts'
 import { createSealKey, type SealKey } from '../../src/records/seal.ts'
+import { makeRegistrations } from '../bench/registrations.ts'
 import { changeConfig, drawLines, type Lines } from './lines.ts'
 import { addRecord, observation, outFile, type Person, permit, person, request } from './people.ts'
 import {
@@ -29,6 +31,7 @@ import {
 
 const STALENESS_MS = 6_000
 const DISK_BYTES = 48 * 1024 * 1024
+const KILLS = 12
 
 let swarm: Swarm
 let lines: Lines
@@ -42,7 +45,8 @@ const at = (i: number): SwarmPeer => swarm.peers[i] as SwarmPeer
 const others = (i: number): SwarmPeer[] => swarm.peers.filter((_, j) => j !== i)
 
 before(async () => {
-  swarm = await createSwarm({ parameters: { stalenessMaxMs: STALENESS_MS } })
+  const nodeArguments = ['--import', new URL('./moved-clock.ts', import.meta.url).href]
+  swarm = await createSwarm({ parameters: { stalenessMaxMs: STALENESS_MS }, nodeArguments })
   lines = await drawLines(swarm)
   smallDisk = await mountSmallDisk(join(swarm.dir, 'disk'))
   if (smallDisk !== null) await changeConfig(at(2).home, { data: join(smallDisk, 'data') })
@@ -207,5 +211,80 @@ test('a peer whose data folder is gone signs nothing until two heights above wha
   await at(2).stop('SIGKILL')
   await agreed(others(2), await work(at(0)))
   await at(2).start()
+  await agreed(swarm.peers)
+})
+
+test('killed in a loop under load, one peer after the other, they lose nothing that a client was told', async () => {
+  await settled(swarm.peers)
+  const told = new Map<string, number>()
+  const first = await connectApi(homePaths(at(0).home))
+  const source = await makeRegistrations(swarm, first)
+  first.close()
+  let running = true
+  const client = async (i: number): Promise<void> => {
+    while (running) {
+      const api = await connectApi(homePaths(at(i).home)).catch(() => null)
+      try {
+        if (api === null) throw new Error('not up')
+        const signed = source.next(i)
+        told.set(signed.id, Number((await api.submit(signed.bytes))['height']))
+      } catch {
+        // Killed under it, or on its way up: whoever was not told may be lost.
+        await new Promise(resolve => setTimeout(resolve, 50))
+      } finally {
+        api?.close()
+      }
+    }
+  }
+  const clients = swarm.peers.map((_, i) => client(i))
+  for (let kill = 0; kill < KILLS; kill++) {
+    const victim = at(kill % 4)
+    await victim.stop('SIGKILL')
+    await victim.start()
+    // Up again and voting, before the next one falls: f is 1.
+    await agreedSoFar(told)
+  }
+  running = false
+  await Promise.all(clients)
+  const { height } = await agreed(swarm.peers)
+  assert.ok(told.size > KILLS, `only ${told.size} requests were answered`)
+  for (const peer of swarm.peers) {
+    const api = await connectApi(homePaths(peer.home))
+    for (const [id, at] of told) {
+      const found = (await api.call('GET', `/v1/transactions/${id}`)) as { height: number }
+      assert.equal(found.height, at, `${peer.name} has ${id}`)
+    }
+    api.close()
+  }
+  assert.ok(height >= Math.max(...told.values()))
+})
+
+/** Every peer has what was told until now. */
+async function agreedSoFar(told: ReadonlyMap<string, number>): Promise<void> {
+  const height = Math.max(0, ...told.values())
+  await eventually(async () => {
+    for (const peer of swarm.peers) assert.ok((await statusOf(peer)).height >= height)
+  }, 60_000)
+}
+
+test('a clock that is set back by an hour costs the peer its vote on fresh blocks, and costs the others nothing', async () => {
+  const { primary } = await agreed(swarm.peers)
+  const victim = primary?.index as number
+  await writeFile(join(at(victim).home, 'clock-offset-ms'), '-3600000')
+  const height = await work(at((victim + 1) % 4)).then(() => work(at((victim + 2) % 4)))
+  // It still follows what the others decide, and its chain's time never goes back.
+  const status = await agreed(swarm.peers, height)
+  assert.ok(status.height >= height)
+  const api = await connectApi(homePaths(at(victim).home))
+  const timeOf = async (h: number): Promise<number> =>
+    ((await api.call('GET', `/v1/blocks/${h}`)) as { header: { timestamp: number } }).header.timestamp
+  assert.ok((await timeOf(height)) > (await timeOf(height - 1)))
+  api.close()
+  await writeFile(join(at(victim).home, 'clock-offset-ms'), '0')
+  // With another one down its vote is needed again.
+  const other = (victim + 1) % 4
+  await at(other).stop('SIGKILL')
+  await agreed(others(other), await work(at(victim)))
+  await at(other).start()
   await agreed(swarm.peers)
 })

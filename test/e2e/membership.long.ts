@@ -15,7 +15,9 @@ import { makeRegistrations } from '../bench/registrations.ts'
 import { addRecord, observation, outFile, type Person, permit, person, request } from './people.ts'
 import {
   agreed,
+  emrm,
   emrmJson,
+  errorCode,
   eventually,
   makePeer,
   PASSWORD,
@@ -163,10 +165,55 @@ test('the committee that changed twice still tolerates one silent member, and a 
   assert.equal(ran.code, 0, ran.stderr)
 })
 
+test('the record’s key was dealt anew to each new committee, by itself, on the chain, and the expelled hospital holds no part of it', async () => {
+  const show = async (): Promise<Record<string, unknown>> =>
+    emrmJson(['record', 'show', record, '--home', at(0).home, '--key', patient.key])
+  const shown = await eventually(async () => {
+    const document = await show()
+    assert.equal(document['sharesWithPresentCommittee'], true)
+    return document
+  }, 120_000)
+  const names = shown['sharesWith'] as readonly string[]
+  assert.deepEqual([...names].sort(), ['hospital-1', 'hospital-2', 'hospital-4', 'hospital-5'])
+  // The patient sees who collected the key, and why.
+  const { entries } = await emrmJson(['audit', '--home', at(0).home, '--key', patient.key, '--record', record])
+  const types = (entries as readonly { readonly type: string; readonly result: string }[])
+    .filter(({ result }) => result === 'done')
+    .map(({ type }) => type)
+  assert.ok(types.includes('record.redeal') && types.includes('record.reshare'), types.join(' '))
+  const checks = (await emrm(['doctor', '--home', at(0).home, '--json'])).json as {
+    checks: readonly { check: string; detail: string }[]
+  }
+  assert.match(checks.checks.find(({ check }) => check === 'key shares')?.detail ?? '', /all lie with the present/)
+  // One member of the new committee is silent, and none of the old one that is not in the new one answers.
+  await at(2).stop()
+  await at(1).stop()
+  const nurse = await person(swarm, at(3), 'ward-doctor', ['attending'])
+  const out = outFile(swarm)
+  const ran = await request(nurse, record, 'attending', 'TREAT', out)
+  assert.equal(ran.code, 0, ran.stderr)
+  assert.equal(await readFile(out, 'utf8'), observation('resting'))
+  await at(1).start()
+  await agreed([0, 1, 3, 4].map(at))
+})
+
 test('votes of all epochs verify, from genesis on', async () => {
   for (const peer of [at(0), fifth]) {
     const report = await emrmJson(['verify', '--home', peer.home])
     assert.equal(report['ok'], true, JSON.stringify(report))
     assert.ok(Number(report['heights']) > 2 * EPOCH)
   }
+})
+
+test('a patient’s report drawn after both changes is believed by somebody who has nothing but genesis', async () => {
+  await permit(patient, ['--grantee', 'role:nurse', '--purpose', 'TREAT', '--right', 'read'])
+  const report = join(swarm.dir, 'report.json')
+  await emrmJson(['audit', '--home', at(0).home, '--key', patient.key, '--report', report])
+  const genesis = ['--genesis', join(at(0).home, 'genesis.json')]
+  const verdict = await emrmJson(['verify-report', report, ...genesis])
+  assert.deepEqual([verdict['ok'], verdict['committeeChanges']], [true, 2])
+  const { path, ...rest } = JSON.parse(await readFile(report, 'utf8'))
+  await writeFile(report, JSON.stringify({ ...rest, path: path.slice(1) }))
+  const refused = await emrm(['verify-report', report, ...genesis, '--json'])
+  assert.deepEqual([refused.code, errorCode(refused)], [1, 'report-refused'])
 })

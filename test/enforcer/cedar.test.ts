@@ -34,6 +34,7 @@ const facts: CedarFacts = {
   kind: 'fhir',
   confidentiality: 'R',
   labels: ['HIV'],
+  attributes: ['department=cardiology'],
   minuteOfDay: 600,
   weekday: 3,
 }
@@ -78,6 +79,7 @@ test('a policy withholds exactly when its condition holds, and is named', async 
     ['resource.kind == "fhir"', {}, {}],
     ['resource.rank > 3', {}, {}],
     ['resource.labels.contains("HIV")', {}, {}],
+    ['principal.attributes.contains("department=cardiology")', {}, {}],
     ['context.basis == "emergency"', { basis: 'emergency' }, {}],
     ['context.basis == "policy"', {}, {}],
     ['context.variant == "original"', {}, {}],

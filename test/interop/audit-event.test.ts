@@ -128,7 +128,14 @@ test('the check of an AuditEvent finds what is missing', () => {
 const RECORD: IndexedRecord = {
   ...{ record: GRANTED.record, owner: OWNER, custodian: HOSPITAL, kind: 'fhir', confidentiality: 'R', labels: ['PSY'] },
   ...{ commitment: asDigest('c'.repeat(64)), cipherRoot: asDigest('d'.repeat(64)), cipherSize: 100, shareCount: 4 },
-  ...{ shareRoot: asDigest('e'.repeat(64)), threshold: 2, keyCommit: asDigest('f'.repeat(64)), twinOf: null },
+  ...{
+    shareRoot: asDigest('e'.repeat(64)),
+    threshold: 2,
+    keyCommit: asDigest('f'.repeat(64)),
+    twinOf: null,
+    dealtAt: 1,
+  },
+  ...{ encounter: 'outpatient', lastVisit: GRANTED.time },
   ...{ time: GRANTED.time, withdrawn: false },
 }
 

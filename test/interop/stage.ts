@@ -92,7 +92,7 @@ export function answer(policies: readonly PolicyDraft[], asked: Asked): string {
         revoked: false,
       },
     },
-    ...{ institutionActive: true, emergencySuspended: false, role: 'any', purpose: asked.purpose },
+    ...{ credentials: [], institutionActive: true, emergencySuspended: false, role: 'any', purpose: asked.purpose },
     ...({ right: asked.right ?? 'read', time: asTimestamp(asked.time ?? NOW), delegation: null } as const),
     record: {
       ...{ record: asked.record ?? recordNamed('Observation/any'), owner: OWNER, kind: asked.kind ?? 'fhir' },

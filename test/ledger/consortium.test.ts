@@ -149,7 +149,7 @@ test('the committee follows the ranking at an epoch’s end, never inside it', (
   world.agree(rate('west', 2000))
   assert.deepEqual(names(world, world.ledger.head().height + 1), [...HOSPITALS])
   assert.deepEqual(names(world, 10), [...HOSPITALS])
-  assert.equal(world.ledger.committeeAt(asHeight(11)), null, 'not known before the epoch ends')
+  assert.equal(world.ledger.committeeAt(asHeight(11)), null, 'not known before the epoch’s last block')
   while (world.ledger.head().height < 10) world.executeAll([])
   assert.deepEqual(names(world, 11), ['west', 'north', 'fifth', 'south'])
   assert.deepEqual(names(world, 10), [...HOSPITALS], 'old blocks are judged by their own committee')
@@ -192,6 +192,23 @@ test('an epoch with another committee begins with the first in the ranking; with
   while (world.ledger.head().height < 10) execute(2)
   assert.deepEqual(names(world, 11).slice(0, 2), ['west', 'north'])
   assert.equal(world.ledger.head().author, 0)
+})
+
+test('the lead moves to the next validator every R blocks, from the last to the first, and never where R is 0', () => {
+  const bases = (rotationBlocks: number): number[] => {
+    const world = new World(makeGenesis({}, { rotationBlocks }))
+    return Array.from({ length: 13 }, () => {
+      const block = world.block([])
+      world.nowMs += 1000
+      const header = { ...block.header, author: world.ledger.head().author }
+      world.ledger.execute({ ...block, header, id: digestNamed(`block ${header.height}`) as string as typeof block.id })
+      return world.ledger.head().author
+    })
+  }
+  // Heights 2 to 14.
+  assert.deepEqual(bases(3), [0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 0, 0, 0])
+  assert.deepEqual(bases(1), [1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1])
+  assert.deepEqual(new Set(bases(0)), new Set([0]))
 })
 
 test('a genesis whose parts do not fit is refused', () => {

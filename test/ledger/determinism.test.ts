@@ -24,7 +24,13 @@ import {
 
 const GENESIS = makeGenesis(
   {},
-  { epochBlocks: 3, requestWindowPastMs: 4000, requestWindowFutureMs: 2000, emergencyReviewMs: 60_000 },
+  {
+    epochBlocks: 3,
+    retentionOutpatientMs: 4000,
+    requestWindowPastMs: 4000,
+    requestWindowFutureMs: 2000,
+    emergencyReviewMs: 60_000,
+  },
 )
 const ACTORS = [
   'patient',
@@ -77,6 +83,21 @@ const operations = (n: number, grant: RequestId, policy: RequestId): readonly Op
   recordRegister(`${n}`, { labels: ['HIV'] }),
   { type: 'record.withdraw', record: recordNamed(n % 2 ? 'twin' : `${n}`) },
   { type: 'record.adopt', record: recordNamed('a'), custodian: idNamed(n % 2 ? 'north' : 'south') },
+  { type: 'record.redeal', record: recordNamed('a'), recipient: digestNamed('recipient'), losses: [] },
+  {
+    type: 'record.reshare',
+    ...{
+      record: recordNamed('a'),
+      intent: NOTHING,
+      shareRoot: digestNamed(`${n}`),
+      shareCount: 4,
+      threshold: 2,
+      acks: [],
+    },
+  },
+  { type: 'record.ask-erasure', record: recordNamed(n % 2 ? 'a' : `${n}`) },
+  { type: 'record.erase', record: recordNamed(n % 2 ? 'a' : `${n}`) },
+  { type: 'record.destroyed', record: recordNamed(n % 3 ? 'a' : 'twin'), destroyed: n % 2 ? ['share'] : [] },
   userRegister(`user-${n}`, 'north'),
   { type: 'user.revoke', user: idNamed(`user-${n}`) },
   { type: 'user.rotate-key', user: idNamed('doctor'), publicKey: keyNamed(`doctor-${n % 3}`), scheme: 1 },
@@ -116,6 +137,7 @@ const operations = (n: number, grant: RequestId, policy: RequestId): readonly Op
 /** Who may. */
 function fitting(operation: Operation, n: number): string {
   const group = operation.type.slice(0, operation.type.indexOf('.'))
+  if (operation.type === 'record.ask-erasure') return 'patient'
   if (group === 'policy' || group === 'delegate') return 'patient'
   if (group === 'user') return operation.type === 'user.rotate-key' ? 'ca-south' : 'ca-north'
   if (group === 'record' || group === 'evidence' || operation.type === 'access.review') return 'north'
@@ -215,6 +237,8 @@ function sameViews(ledger: ReturnType<typeof makeLedger>, world: World): void {
     policies: view.policiesOf(owner),
     delegates: view.delegatesOf(owner),
     approvals: view.approvals(),
+    erasure: view.erasure(recordNamed('a')),
+    erased: [view.erasedCount(), view.receiptsOwed(idNamed('north'))],
     executed: world.blocks.flatMap(block =>
       block.requests.map(({ id }) => ledger.isExecuted(id) === world.ledger.isExecuted(id)),
     ),

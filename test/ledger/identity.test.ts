@@ -14,7 +14,6 @@ const bad: readonly (readonly [what: string, by: string, change: Partial<UserReg
   ['the institution itself', 'north', {}, 'refused: not-authorized'],
   ['the authority', 'authority-1', {}, 'refused: not-authorized'],
   ['an unknown institution', 'ca-north', { institution: idNamed('nowhere') }, 'refused: unknown-institution'],
-  ['no roles', 'ca-north', { roles: [] }, 'refused: invalid-operation'],
   ['a role with a slash', 'ca-north', { roles: ['a/b'] }, 'refused: invalid-operation'],
   [
     'too many groups',

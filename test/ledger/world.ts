@@ -7,7 +7,7 @@ import { defaultParameters } from '../../src/ledger/parameters.ts'
 import type { Block, Request } from '../../src/model/block.ts'
 import { type Committee, committeeHashOf, makeCommittee } from '../../src/model/committee.ts'
 import type { Genesis } from '../../src/model/genesis.ts'
-import { digestOf, identifierOf } from '../../src/model/hash.ts'
+import { digestOf, fromHex, identifierOf, sha256 } from '../../src/model/hash.ts'
 import type {
   BlockId,
   Digest,
@@ -78,11 +78,16 @@ export function committeeOfTest(genesis: Genesis): Committee {
   return makeCommittee(validators, genesis.f, genesis.p, committeeHashOf(keys, genesis.f, genesis.p))
 }
 
+/** What stands for a signature here: wire's are tested there. */
+export const signatureOf = (key: PublicKey, bytes: Uint8Array): Uint8Array =>
+  sha256(Buffer.concat([fromHex(key), bytes]))
+
 export const makeLedger = (genesis: Genesis, verifyEvidence?: () => boolean): Ledger =>
   new Ledger({
     genesis,
     chainId: chainIdOfTest(genesis),
     committee: committeeOfTest(genesis),
+    verifySignature: (key, bytes, signature) => Buffer.compare(signature, signatureOf(key, bytes)) === 0,
     ...(verifyEvidence === undefined ? {} : { verifyEvidence }),
   })
 
@@ -193,7 +198,10 @@ export const recordRegister = (name: string, change: Partial<RecordRegister> = {
   shareCount: 4,
   threshold: 2,
   keyCommit: digestNamed('content key'),
+  dealtAt: 1,
   twinOf: null,
+  encounter: 'outpatient',
+  lastVisit: START as Timestamp,
   ...change,
 })
 

@@ -10,6 +10,7 @@ import { openFileVault } from '../../src/adapters/file-vault.ts'
 import type { RecordId } from '../../src/model/ids.ts'
 import { PROTOCOLS } from '../../src/ports.ts'
 import type { Care } from '../../src/records/caretaker.ts'
+import { encodePiecesAnswer } from '../../src/records/frames.ts'
 import { isHolder, replicaHolders } from '../../src/records/holders.ts'
 import type { RecordFacts } from '../../src/records/ledger-view.ts'
 import { fetchPieces } from '../../src/records/piece-source.ts'
@@ -174,10 +175,19 @@ test('a custodian whose disk was wiped gets every record back; none is lost', as
   const lost = cares.flatMap(({ left }) => left).filter(({ type }) => type === 'missing')
   assert.deepEqual(lost, [])
   for (const [i, each] of records.entries()) assert.equal((await cipherOf(custodian, each)).equals(before[i]!), true)
-  // All had signed, so the deal is gone: the custodian's own share stays lost, and is said to be.
+  // All had signed, so the deal is gone: the custodian's own share is lost, and is said to be.
   assert.deepEqual(types(cares.flatMap(({ left }) => left)), ['share-missing', 'share-missing', 'share-missing'])
   assert.equal(custodian.caretaker.report().leftCount, 3)
   assert.equal(custodian.caretaker.report().mended, 3)
+  // The custodian's own shares, and everybody's deal, went with the disk: the keys are dealt anew, because the loss was signed for.
+  let announced = 0
+  world.onSubmit = ({ type }) => {
+    if (type === 'record.redeal') announced++
+  }
+  await world.clock.run(custodian.redealer.round(never), () => announced === custodian.redealer.report().dealt)
+  assert.equal(custodian.redealer.report().dealt, 3)
+  world.clock.advance(61_000)
+  assert.deepEqual(await roundOf(custodian), [])
 })
 
 test('a holder that takes the place of one that left fetches its copy', async () => {
@@ -268,7 +278,50 @@ test('a holder that says it holds and does not is found by a challenge, and gets
   await custodian.depositor.depositMissing(never)
   assert.equal((await holder.vault.entry(facts.record))?.cipherRoot, facts.cipherRoot)
   assert.deepEqual((await custodian.caretaker.care(facts.record, never)).left, [])
-  assert.deepEqual(await custodian.vault.items(facts.record), ['acks', 'share'])
+  assert.deepEqual(await custodian.vault.items(facts.record), ['acks', 'facts', 'share'])
+})
+
+test('a holder that lies about pieces is caught by the challenge and by the reader, who gets the record all the same', async () => {
+  const { world, custodian, add } = await stage(5, 2)
+  const facts = await add()
+  const holders = replicaHolders(facts, world.ledger)
+  const liar = holders[0]!
+  const reader = world.hospitals.find(each => !isHolder(facts, each.facts.id, world.ledger))!
+  const grant = world.grant(facts, reader, createSealKey())
+  const original = await cipherOf(custodian, facts)
+  world.away.add(custodian.facts.peerId)
+  const lies: Readonly<Record<string, (frames: AsyncIterable<Uint8Array>) => AsyncGenerator<Uint8Array>>> = {
+    'piece-invalid': async function* (frames) {
+      let n = 0
+      for await (const frame of frames) yield n++ < 2 ? frame : fill(frame.length, 9)
+    },
+    'leaves-invalid': async function* (frames) {
+      let n = 0
+      for await (const frame of frames) yield n++ === 1 ? fill(frame.length, 9) : frame
+    },
+    refused: async function* (frames) {
+      for await (const _ of frames) return yield encodePiecesAnswer({ type: 'refused', reason: 'not-available' })
+    },
+  }
+  for (const [reason, lie] of Object.entries(lies)) {
+    world.liars.set(`${liar.peerId} ${PROTOCOLS.pieces}`, lie)
+    const { vault, network } = reader
+    const log = { debug() {}, info() {}, warn() {}, error() {} }
+    const source = { vault, network, log, ledger: world.ledger, clock: world.clock, onDamage: () => undefined }
+    const asked = world.asked.length
+    const read = await collected(fetchPieces(source, { entry: facts, grant: grant.grant, from: 0, signal: never }))
+    assert.equal(read.equals(original), true, reason)
+    assert.ok(
+      world.asked.slice(asked).some(({ to }) => to === liar.peerId),
+      'the liar was asked',
+    )
+    world.away.clear()
+    const { left } = await custodian.caretaker.care(facts.record, never)
+    assert.deepEqual(left, [{ type: 'copy-missing', record: facts.record, holder: liar.name }], reason)
+    assert.equal((await custodian.vault.items(facts.record)).includes('copies'), true)
+    world.away.add(custodian.facts.peerId)
+  }
+  assert.equal(countOf(world, 'holder-failed'), Object.keys(lies).length)
 })
 
 test('a share grant lets its institution keep the record and serve it, until the policy falls', async () => {

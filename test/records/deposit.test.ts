@@ -211,7 +211,7 @@ test('a copy that could not be made is made when the holder comes back', async (
   await Promise.all([custodian.depositor.depositMissing(never), custodian.depositor.depositMissing(never)])
   const holders = await Promise.all(others.map(({ vault }) => vault.entry(record)))
   assert.equal(holders.filter(entry => entry !== null).length, 1)
-  assert.deepEqual(await custodian.vault.items(record), ['acks', 'share'])
+  assert.deepEqual(await custodian.vault.items(record), ['acks', 'facts', 'share'])
   const asked = world.asked.length
   await custodian.depositor.depositMissing(never)
   assert.equal(world.asked.length, asked, 'nothing is left to do')

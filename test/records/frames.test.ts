@@ -31,9 +31,9 @@ const cases: readonly Case[] = [
   ],
   [
     'wanted share',
-    frames.encodeDepositRequest({ type: 'want', record }),
+    frames.encodeDepositRequest({ type: 'want', record, loss: { index: 3, signature: fill(64) } }),
     frames.decodeDepositRequest,
-    { type: 'want', record },
+    { type: 'want', record, loss: { index: 3, signature: fill(64) } },
   ],
   [
     'share again',

@@ -153,7 +153,7 @@ test('a revocation that arrives while the share is being sealed stops it', async
     return item(record, name)
   })(validator.vault.item)
   assert.deepEqual(await ask(), { type: 'refused', reason: 'policy-revoked', detail: 'no-policy' })
-  assert.equal(calls, 1)
+  assert.ok(calls > 0)
 })
 
 test('a validator without its share, or with a damaged or a foreign one, says that it has none', async () => {

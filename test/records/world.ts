@@ -16,16 +16,30 @@ import {
   type RequestId,
   type ValidatorIndex,
 } from '../../src/model/ids.ts'
-import type { ChainParameters, DenialReason, Grant, RecordRegister } from '../../src/model/operations.ts'
+import type {
+  ChainParameters,
+  DenialReason,
+  Grant,
+  Operation,
+  RecordRegister,
+  RefusalReason,
+  RequestResult,
+} from '../../src/model/operations.ts'
+import { acksNeeded, redealAckBytes } from '../../src/model/redeal.ts'
 import { type Clock, type Log, type Network, PROTOCOLS, type Protocol } from '../../src/ports.ts'
 import { Caretaker } from '../../src/records/caretaker.ts'
 import { Depositor } from '../../src/records/deposit.ts'
-import { DepositReceiver } from '../../src/records/deposit-receiver.ts'
+import { DepositReceiver, type DepositReceiverOptions } from '../../src/records/deposit-receiver.ts'
+import { Eraser } from '../../src/records/eraser.ts'
+import { guardErased } from '../../src/records/erasure-guard.ts'
 import { prepareRecord } from '../../src/records/intake.ts'
-import type { InstitutionFacts, LedgerView, RecordFacts } from '../../src/records/ledger-view.ts'
+import { standardLabels } from '../../src/records/labels/rules.ts'
+import type { InstitutionFacts, LedgerView, RecordFacts, RedealFacts } from '../../src/records/ledger-view.ts'
 import { PieceServer, type PieceServerOptions } from '../../src/records/piece-server.ts'
+import { Redealer } from '../../src/records/redeal.ts'
 import { createSealKey, type SealKey } from '../../src/records/seal.ts'
 import { type HouseAnswer, ShareServer } from '../../src/records/share-server.ts'
+import { ShareShelf } from '../../src/records/share-shelf.ts'
 import type { Vault } from '../../src/records/vault.ts'
 import { verifySignature } from '../../src/wire/verify.ts'
 import { chunked, fill, newIdentifier } from './support.ts'
@@ -44,6 +58,9 @@ export type Hospital = {
   readonly shares: ShareServer
   readonly pieces: PieceServer
   readonly caretaker: Caretaker
+  readonly shelf: ShareShelf
+  readonly redealer: Redealer
+  readonly eraser: Eraser
   /** Records of which its servers met damage. */
   readonly damaged: RecordId[]
   readonly network: Pick<Network, 'self' | 'request'>
@@ -70,6 +87,9 @@ export type World = {
   readonly silent: Set<PeerId>
   /** Rewrites a peer's answers on one protocol. */
   readonly liars: Map<string, Liar>
+  readonly erased: Set<RecordId>
+  /** `<record> <institution>`: what it signed to have destroyed. */
+  readonly receipts: Map<string, readonly string[]>
   readonly asked: { readonly to: PeerId; readonly protocol: Protocol }[]
   blockTime: number
   /** Of all frames, both ways. */
@@ -78,13 +98,26 @@ export type World = {
   /** All of a deposit but the delivery. */
   add(hospital: Hospital, bytes: Uint8Array, owner?: Identifier): Promise<RecordFacts>
   register(operation: RecordRegister): RecordFacts
+  /** From the next height on these validate. */
+  elect(hospitals: readonly Hospital[]): void
+  readonly redeals: Map<RecordId, RedealFacts>
+  /** Called with each operation before it is executed; what it throws, `submit` throws. */
+  onSubmit: (operation: Operation) => void
+  height: number
   grant(record: RecordFacts, to: Hospital, recipient: SealKey): Grant
   /** By the authority. */
   remove(hospital: Hospital): void
+  /** By the custodian: the block is executed everywhere, nobody has looked yet. */
+  erase(record: RecordId): void
   nextBlock(): void
 }
 
-export type WorldOptions = { readonly replicas?: number; readonly vault?: (hospital: number) => Vault | Promise<Vault> }
+export type WorldOptions = {
+  readonly replicas?: number
+  /** The first so many validate; all of them when absent. */
+  readonly validators?: number
+  readonly vault?: (hospital: number) => Vault | Promise<Vault>
+}
 
 export async function makeWorld(n: number, options: WorldOptions = {}): Promise<World> {
   const vaults = await Promise.all(Array.from({ length: n }, (_, i) => (options.vault ?? makeMemoryVault)(i)))
@@ -106,18 +139,26 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
       removed: false,
     }),
   )
-  const committee = committeeOf(institutions)
+  const committee = committeeOf(institutions.slice(0, options.validators ?? n))
+  const committees = [{ from: 1, committee }]
   const removed = new Set<Identifier>()
 
   const world: Omit<World, 'hospitals' | 'ledger'> & { hospitals: Hospital[]; ledger: LedgerView } = {
     hospitals: [],
     ledger: {
-      head: () => ({ height: asHeight(5), timestamp: asTimestamp(world.blockTime) }),
+      head: () => ({ height: asHeight(world.height), timestamp: asTimestamp(world.blockTime) }),
       parameters: () => world.parameters,
       institutions: () => institutions.map(each => (removed.has(each.id) ? { ...each, removed: true } : each)),
-      committeeAt: () => committee,
+      committeeAt: height => committees.findLast(({ from }) => from <= height)?.committee ?? null,
       record: id => world.records.get(id) ?? null,
+      redeal: id => world.redeals.get(id) ?? null,
+      recordIdsOf: custodian =>
+        [...world.records.values()].filter(each => each.custodian === custodian).map(each => each.record),
       recordIds: () => [...world.records.keys()].sort(),
+      isErased: record => world.erased.has(record),
+      erasedCount: () => world.erased.size,
+      receiptsOwed: institution => [...world.erased].filter(record => !world.receipts.has(`${record} ${institution}`)),
+      hasDestroyed: (record, institution) => world.receipts.has(`${record} ${institution}`),
       shareGrants: record =>
         [...world.grants.values()].filter(each => each.record === record && each.right === 'share'),
       grant: id => world.grants.get(id) ?? null,
@@ -128,7 +169,12 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
     records: new Map(),
     grants: new Map(),
     fallen: new Map(),
+    redeals: new Map(),
+    onSubmit: () => undefined,
+    height: 5,
     away: new Set(),
+    erased: new Set(),
+    receipts: new Map(),
     silent: new Set(),
     liars: new Map(),
     asked: [],
@@ -150,11 +196,15 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
         confidentiality: 'N',
         labels: [],
         twinOf: null,
+        labelRules: standardLabels(),
+        indexKey: new Uint8Array(32),
+        encounter: 'outpatient',
+        lastVisit: asTimestamp(START),
       })
       return world.register(operation)
     },
     register: ({ type: _, ...operation }) => {
-      const facts = { ...operation, height: 5, time: asTimestamp(START), withdrawn: false }
+      const facts = { ...operation, height: world.height, time: asTimestamp(START), withdrawn: false }
       world.records.set(facts.record, facts)
       return facts
     },
@@ -170,7 +220,7 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
         right: 'read',
         variant: 'original',
         recipient: digestOf(recipient.publicBytes),
-        height: 5,
+        height: world.height,
         time: asTimestamp(START),
         expires: asTimestamp(START + 3_600_000),
         basis: 'owner',
@@ -179,10 +229,53 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
       world.grants.set(grant.grant, grant)
       return grant
     },
+    elect: hospitals => {
+      world.height += 1
+      committees.push({ from: world.height + 1, committee: committeeOf(hospitals.map(({ facts }) => facts)) })
+      world.nextBlock()
+    },
     remove: hospital => void removed.add(hospital.facts.id),
+    erase: record => {
+      world.records.set(record, { ...world.records.get(record)!, withdrawn: true })
+      world.erased.add(record)
+    },
     nextBlock: () => {
       for (const wake of waiting.splice(0)) wake()
     },
+  }
+
+  /** What the contract does with the two operations of a re-deal; its rules have tests of their own (test/ledger/redeals.test.ts). */
+  async function submit(custodian: Identifier, operation: Operation): Promise<RequestResult> {
+    world.onSubmit(operation)
+    world.height += 1
+    const { height } = world
+    const request = toHex(fill(32, 10_000 + height)) as RequestId
+    const done: RequestResult = { request, height, index: 0, outcome: { type: 'done' } }
+    const refusedAs = (reason: RefusalReason): RequestResult => ({ ...done, outcome: { type: 'refused', reason } })
+    if (operation.type === 'record.redeal') {
+      const { record, recipient } = operation
+      const expires = asTimestamp(world.blockTime + 3_600_000)
+      world.redeals.set(record, { intent: request, record, custodian, recipient, height, expires })
+    }
+    if (operation.type === 'record.reshare') {
+      const { record, intent, shareRoot, shareCount, threshold, acks } = operation
+      const redeal = world.redeals.get(record)
+      const target = redeal?.intent === intent ? world.ledger.committeeAt(asHeight(redeal.height)) : null
+      if (target === null || redeal === undefined) return refusedAs('redeal-closed')
+      const good = acks.filter(({ index, signature }) =>
+        verifySignature(
+          target.validators[index]!.publicKey,
+          redealAckBytes({ chainId, record, intent, index, shareRoot }),
+          signature,
+        ),
+      )
+      if (good.length < acksNeeded(target)) return refusedAs('not-acknowledged')
+      const facts = { ...world.records.get(record)!, shareRoot, shareCount, threshold, dealtAt: redeal.height }
+      world.records.set(record, facts)
+      world.redeals.delete(record)
+    }
+    world.nextBlock()
+    return done
   }
 
   const networkOf = (self: PeerId): Pick<Network, 'self' | 'request'> => ({
@@ -226,33 +319,49 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
 
   world.hospitals = institutions.map((facts, i): Hospital => {
     const { key, sealKey } = keys[i]!
-    const vault = vaults[i]!
+    const raw = vaults[i]!
+    const vault = guardErased(raw, record => world.erased.has(record))
     const events: string[] = []
     const note = (event: string): void => void events.push(event)
     const log: Log = { debug: note, info: note, warn: note, error: note }
     const network = networkOf(facts.peerId)
     const nextBlock = (): Promise<void> => new Promise(resolve => waiting.push(resolve))
-    const common = { vault, ledger: world.ledger, clock, log, chainId, nextBlock, sealKey }
-    const receiver = new DepositReceiver({ ...common, sign: bytes => key.sign(bytes) })
+    const shelf = new ShareShelf({ vault, log })
+    const common = { vault, shelf, self: facts.id, ledger: world.ledger, clock, log, chainId, nextBlock, sealKey }
+    const freshness = (): number => hospital.freshness
+    const onLoss: DepositReceiverOptions['onLoss'] = (...lost) => hospital.redealer.noteLoss(...lost)
+    const receiver = new DepositReceiver({ ...common, freshness, onLoss, sign: bytes => key.sign(bytes) })
     const damaged: RecordId[] = []
     const onDamage = (record: RecordId): void => void damaged.push(record)
-    const freshness = (): number => hospital.freshness
     const servers: PieceServerOptions = { vault, ledger: world.ledger, onDamage, clock, log }
+    const shares = new ShareServer({ ...common, onDamage, freshness, enforce: () => hospital.house })
+    const depositor = new Depositor({ ...common, network, local: receiver, verifySignature })
+    const eraser = new Eraser({
+      ...{ vault, ledger: world.ledger, self: facts.id, clock, log },
+      submit: async ({ record, destroyed }) => {
+        if (world.away.has(facts.peerId)) throw new EmrmError('request-timeout', 'no block came')
+        world.receipts.set(`${record} ${facts.id}`, destroyed)
+        return { request: toHex(fill(32)) as RequestId, height: asHeight(9), index: 0, outcome: { type: 'done' } }
+      },
+    })
     const hospital: Hospital = {
       key,
       sealKey,
       facts,
-      vault,
+      vault: raw,
+      eraser,
       receiver,
-      depositor: new Depositor({ ...common, network, local: receiver, verifySignature, self: facts.id }),
-      shares: new ShareServer({
+      depositor,
+      shares,
+      shelf,
+      redealer: new Redealer({
         ...common,
-        onDamage,
-        freshness,
-        enforce: () => hospital.house,
+        ...{ network, shares, receiver, verifySignature },
+        submit: operation => submit(facts.id, operation),
+        onDealt: record => depositor.continueLater(record),
       }),
       pieces: new PieceServer(servers),
-      caretaker: new Caretaker({ ...common, network, receiver, self: facts.id, freshness }),
+      caretaker: new Caretaker({ ...common, network, receiver, eraser, freshness }),
       damaged,
       network,
       events,

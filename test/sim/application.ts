@@ -3,12 +3,22 @@
 
 import type { BlockFault } from '../../src/consensus/environment.ts'
 import type { Block, BlockHeader, Request } from '../../src/model/block.ts'
-import type { BlockId, Digest, Height, RequestId, Timestamp, ValidatorIndex, View } from '../../src/model/ids.ts'
+import type {
+  BlockId,
+  Digest,
+  Height,
+  PublicKey,
+  RequestId,
+  Timestamp,
+  ValidatorIndex,
+  View,
+} from '../../src/model/ids.ts'
 
 export type Head = {
   readonly height: Height
   readonly id: BlockId
   readonly timestamp: Timestamp
+  /** base(h) of the next height. */
   readonly author: ValidatorIndex
 }
 
@@ -35,7 +45,8 @@ export const GENESIS: Head = {
   author: 0 as ValidatorIndex,
 }
 
-export function makeApplication(): Application {
+/** `leadAfter`: base of the next height; the author keeps the lead unless something else is said. */
+export function makeApplication(leadAfter = (header: BlockHeader): ValidatorIndex => header.author): Application {
   let head = GENESIS
   let state = 'genesis'
   const executed = new Set<RequestId>()
@@ -75,7 +86,7 @@ export function makeApplication(): Application {
         height: block.header.height,
         id: block.id,
         timestamp: block.header.timestamp,
-        author: block.header.author,
+        author: leadAfter(block.header),
       }
       for (const request of block.requests) executed.add(request.id)
       state = hashOf(`${state} ${block.header.requestsRoot}`)
@@ -90,7 +101,25 @@ export function sealBlock(header: BlockHeader, requests: readonly Request[]): Bl
   return { header, requests, id: hashOf(fields) as BlockId, bytes: new Uint8Array(0) }
 }
 
-export const makeSimRequest = (number: number): Request => ({ id: `r${number}` as RequestId }) as Request
+/** Of one of three clients. */
+export const makeSimRequest = (number: number): Request =>
+  ({
+    id: `r${number}` as RequestId,
+    publicKey: `client${number % 3}` as PublicKey,
+    timestamp: 0 as Timestamp,
+    bytes: REQUEST_BYTES,
+  }) as Request
+
+/** Whether a block is what its id says: what wire finds out by hashing. */
+export function isSealed(block: Block): boolean {
+  const known = sealed.get(block)
+  if (known !== undefined) return known
+  const answer = sealBlock(block.header, []).id === block.id && block.header.requestsRoot === rootOf(block.requests)
+  sealed.set(block, answer)
+  return answer
+}
+const sealed = new WeakMap<Block, boolean>()
+const REQUEST_BYTES = new Uint8Array(250)
 
 const rootOf = (requests: readonly Request[]): Digest => hashOf(requests.map(request => request.id).join())
 

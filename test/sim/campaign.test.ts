@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { isReal, World } from './world.ts'
 
 const BLOCKS = 3
-const SEED_OF_A_FORK = 43
+const SEED_OF_A_FORK = 126
 
 function campaign(n: number, from: number, count: number): void {
   for (let seed = from; seed < from + count; seed++) {

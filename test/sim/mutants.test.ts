@@ -7,7 +7,7 @@ import { Replica } from '../../src/consensus/replica.ts'
 import { DIRECTED } from './directed.ts'
 import { breed, hunt, MUTANTS } from './mutants.ts'
 
-const SEEDS = 40
+const SEEDS = 60
 const TEN = [
   'quorum one lower',
   'fast quorum one lower',

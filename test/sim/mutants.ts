@@ -248,7 +248,7 @@ export async function breed(mutant: Mutant): Promise<Broken> {
   const { makeVerifier } = (await load('wire/verify.ts')) as { makeVerifier: MakeVerifier }
   return {
     make: environment => new Replica(environment),
-    makeParts: mutant.real === true ? n => makeRealParts(n, makeVerifier) : null,
+    makeParts: mutant.real === true ? n => makeRealParts(n, { make: makeVerifier }) : null,
     remove: () => rmSync(folder, { recursive: true }),
   }
 }

@@ -12,6 +12,7 @@ import type {
   Unsigned,
   ViewChange,
 } from '../../src/model/messages.ts'
+import { isSealed } from './application.ts'
 
 export type Pen = (message: Unsigned) => Verified<SignedMessage>
 
@@ -77,10 +78,11 @@ export class SignatureOracle {
   #judge(message: ConsensusMessage): boolean {
     switch (message.type) {
       case 'FETCH':
-      case 'BODY':
         return true
+      case 'BODY':
+        return isSealed(message.block)
       case 'DECIDED':
-        return this.holdsCertificate(message.certificate)
+        return isSealed(message.block) && this.holdsCertificate(message.certificate)
       case 'COMMIT':
       case 'BLOCK-ID':
       case 'STATUS':
@@ -89,6 +91,8 @@ export class SignatureOracle {
         return this.#holdsViewChange(message)
       case 'PRE-PREPARE':
         return (
+          isSealed(message.block) &&
+          message.block.id === message.id &&
           this.#signed(message, statementOf(message)) &&
           message.justification.every(viewChange => this.holds(viewChange)) &&
           (message.parentCertificate === null || this.holdsCertificate(message.parentCertificate))

@@ -2,7 +2,7 @@
 // long campaigns; the real one (real-parts.ts) is what a peer runs.
 
 import type { Request } from '../../src/model/block.ts'
-import type { Committee } from '../../src/model/committee.ts'
+import { type Committee, leadAfter } from '../../src/model/committee.ts'
 import type { ValidatorIndex } from '../../src/model/ids.ts'
 import type { CommitCertificate, ConsensusMessage, DecideCertificate } from '../../src/model/messages.ts'
 import type { VoteRecord } from '../../src/model/vote-record.ts'
@@ -27,11 +27,11 @@ export type Parts = {
   readonly stored: (record: VoteRecord) => VoteRecord
 }
 
-export const makeSimParts = (committee: Committee): Parts => ({
+export const makeSimParts = (committee: Committee, rotationBlocks = 0): Parts => ({
   notary: new SignatureOracle(),
   committee,
   epochMs: 0,
-  makeApplication,
+  makeApplication: () => makeApplication(header => leadAfter(header, committee, rotationBlocks)),
   makeRequest: makeSimRequest,
   stored: record => record,
 })

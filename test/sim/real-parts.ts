@@ -33,7 +33,10 @@ const keyOfHospital = (index: number): ReturnType<typeof keyOf> => keyOf(`hospit
 export type MakeVerifier = typeof makeVerifier
 
 /** `make`: another maker of verifiers, to see what a broken one lets through. */
-export function makeRealParts(n: number, make: MakeVerifier = makeVerifier): Parts & { readonly chainId: Digest } {
+export function makeRealParts(
+  n: number,
+  { make = makeVerifier, rotationBlocks = 0 }: { make?: MakeVerifier; rotationBlocks?: number } = {},
+): Parts & { readonly chainId: Digest } {
   const keys = Array.from({ length: n }, (_, i) => keyOfHospital(i).publicKey)
   const sample = genesisJson as Record<string, unknown> & { institutions: readonly object[] }
   const { f, p } = defaultFaults(n)
@@ -45,7 +48,7 @@ export function makeRealParts(n: number, make: MakeVerifier = makeVerifier): Par
       ...{ name: `Hospital ${i}`, publicKey, peerId: `12D3KooWHospital${i}`, score: 1_000 - i },
     })),
     cas: [{ publicKey: keyOf('ca').publicKey, institutions: keys.map(identifierOf) }],
-    parameters: { ...(sample['parameters'] as object), shareThreshold: f + 1 },
+    parameters: { ...(sample['parameters'] as object), shareThreshold: f + 1, rotationBlocks },
   })
   const chainId = chainIdOf(genesis)
   const committee = genesisCommittee(genesis)

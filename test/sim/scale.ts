@@ -72,6 +72,7 @@ function measure(n: number, blocks: number): Cost {
     crashesAt: () => false,
     sendToAll: (peer, message) => others(peer, message, () => true),
     sendTo: (peer, index, message) => others(peer, message, to => to.self === index),
+    includes: () => true,
     askForBody: () => {},
     askForBlocks: () => {},
     onDecided: (_peer, _block, { path }) => {

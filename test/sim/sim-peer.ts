@@ -6,6 +6,7 @@ import type { Effect } from '../../src/consensus/effect.ts'
 import type { Environment } from '../../src/consensus/environment.ts'
 import type { Input } from '../../src/consensus/input.ts'
 import type { ReplicaView } from '../../src/consensus/replica.ts'
+import { Mempool } from '../../src/mempool.ts'
 import type { Block, Request } from '../../src/model/block.ts'
 import type { Committee } from '../../src/model/committee.ts'
 import type { BlockId, Height, RequestId, ValidatorIndex, Verified } from '../../src/model/ids.ts'
@@ -25,8 +26,8 @@ export type ReplicaLike = {
 }
 export type MakeReplica = (environment: Environment) => ReplicaLike
 
-/** Where a crash may strike: around each fsync and each send. */
-export type CrashPoint = 'before-fsync' | 'after-fsync' | 'after-send'
+/** Where a crash may strike: around each fsync and each send. A disk that refuses a write ends the process, as in src/outbox.ts. */
+export type CrashPoint = 'before-fsync' | 'disk-refuses' | 'after-fsync' | 'after-send'
 
 /** What a process needs of its world. */
 export type Host = {
@@ -46,6 +47,8 @@ export type Host = {
   sendToAll(peer: SimPeer, message: ConsensusMessage): void
   sendTo(peer: SimPeer, to: ValidatorIndex, message: ConsensusMessage): void
   askForBody(peer: SimPeer, id: BlockId): void
+  /** Whether a liar puts this request into its blocks. */
+  includes(peer: SimPeer, request: Request): boolean
   askForBlocks(peer: SimPeer, from: Height): void
   onDecided(peer: SimPeer, block: Block, certificate: DecideCertificate): void
   onExecuted(peer: SimPeer, height: Height, requests: readonly RequestId[]): void
@@ -55,6 +58,7 @@ export type Host = {
 type Item = { readonly type: 'change' } | { readonly type: 'action'; readonly run: () => void }
 
 const HEARTBEAT_MS = 400
+const ALL = { countMax: 10_000, bytesMax: 1 << 26 }
 
 export class SimPeer {
   readonly node: number
@@ -69,7 +73,7 @@ export class SimPeer {
   restarts = 0
   readonly #host: Host
   readonly #pen: Pen
-  readonly #mempool = new Map<RequestId, Request>()
+  readonly #mempool = new Mempool()
   #timers = new Map<string, object>()
   #inputs: Input[] = []
   #stepping = false
@@ -113,7 +117,7 @@ export class SimPeer {
       this.#host.onExecuted(this, block.header.height, this.application.execute(block))
       this.#parentCertificate = certificate
     }
-    for (const id of this.#mempool.keys()) if (this.application.isExecuted(id)) this.#mempool.delete(id)
+    this.#mempool.remove(this.#mempool.take(ALL).flatMap(({ id }) => (this.application.isExecuted(id) ? [id] : [])))
     this.replica = this.#host.makeReplica({
       sign: unsigned => this.#pen(unsigned),
       checkBlock: (block, fresh, nowMs) => this.application.checkBlock(block, fresh, nowMs),
@@ -139,7 +143,7 @@ export class SimPeer {
 
   submit(request: Request): void {
     if (this.application.isExecuted(request.id)) return
-    this.#mempool.set(request.id, request)
+    this.#mempool.add(request as Verified<Request>, this.application.head().timestamp)
     this.#tellPending()
   }
 
@@ -202,7 +206,9 @@ export class SimPeer {
       case 'send':
         return this.#afterWrites(() => host.sendTo(this, effect.to, effect.message))
       case 'propose': {
-        const requests = [...this.#mempool.values()].slice(0, host.blockRequestsMax)
+        const requests = this.#choose()
+        // A censor has nothing to say.
+        if (requests.length === 0 && this.#mempool.size > 0) return
         const author = this.self as ValidatorIndex
         const nowMs = this.#nowMs()
         const block = this.application.build({ author, view: effect.view, nowMs, requests })
@@ -241,10 +247,20 @@ export class SimPeer {
     this.#host.onDecided(this, block, certificate)
     this.#host.onExecuted(this, block.header.height, this.application.execute(block))
     this.#parentCertificate = certificate
-    for (const request of block.requests) this.#mempool.delete(request.id)
+    this.#mempool.remove(block.requests.map(request => request.id))
     this.disk.write({ type: 'block', block, certificate })
     this.#queueWrite()
     this.#begin(false)
+  }
+
+  /** Mostly what a peer takes; a censor (adversary.ts) leaves some out. */
+  #choose(): readonly Request[] {
+    const count = this.#host.blockRequestsMax
+    if (this.correct) return this.#mempool.take({ ...ALL, countMax: count })
+    return this.#mempool
+      .take(ALL)
+      .filter(request => this.#host.includes(this, request))
+      .slice(0, count)
   }
 
   /** R4, as in src/driver.ts: after deciding, no more BLOCK-IDs. */
@@ -308,6 +324,7 @@ export class SimPeer {
 
   #synced(items: readonly Item[], writes: number): void {
     const incarnation = this.#incarnation
+    if (writes > 0 && this.#mayCrash('disk-refuses')) return
     this.disk.sync(writes)
     if (this.#mayCrash('after-fsync')) return
     for (const item of items) {

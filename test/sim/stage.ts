@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { Replica } from '../../src/consensus/replica.ts'
 import type { Block, Request } from '../../src/model/block.ts'
-import type { Committee } from '../../src/model/committee.ts'
+import { type Committee, leadAfter } from '../../src/model/committee.ts'
 import type { BlockId, Height, ValidatorIndex, View } from '../../src/model/ids.ts'
 import type {
   Commit,
@@ -71,6 +71,7 @@ export class Stage {
     readonly committee?: Partial<Committee>
     readonly makeReplica?: MakeReplica
     readonly signFrom?: ReadonlyMap<number, number>
+    readonly rotationBlocks?: number
   }) {
     const n = options.n ?? 4
     const liars = new Set(options.liars ?? [])
@@ -78,7 +79,10 @@ export class Stage {
     const faults = { n, f: options.f ?? defaults.f, p: options.p ?? defaults.p }
     this.committee = { ...makeSimCommittee(n, faults.f, faults.p), ...options.committee }
     this.checkers = new Checkers(faults, liars, this.oracle)
-    const host = this.#host(options.makeReplica ?? (environment => new Replica(environment)))
+    const host = this.#host(
+      options.makeReplica ?? (environment => new Replica(environment)),
+      options.rotationBlocks ?? 0,
+    )
     for (let index = 0; index < n; index++) {
       if (liars.has(index) || options.silent?.includes(index)) continue
       const pen = this.oracle.penOf(index as ValidatorIndex)
@@ -243,12 +247,12 @@ export class Stage {
     to.receive(flight.message)
   }
 
-  #host(makeReplica: MakeReplica): Host {
+  #host(makeReplica: MakeReplica, rotationBlocks: number): Host {
     return {
       scheduler: this.scheduler,
       random: makeRandom(1),
       makeReplica,
-      makeApplication,
+      makeApplication: () => makeApplication(header => leadAfter(header, this.committee, rotationBlocks)),
       stored: record => record,
       pacemaker: STAGE_PACEMAKER,
       blockRequestsMax: 1,
@@ -265,6 +269,7 @@ export class Stage {
         for (const to of this.peers.values())
           if (to.self === index && to !== peer) this.inFlight.push({ from: peer.node, to: to.node, message })
       },
+      includes: () => true,
       askForBody: (peer, id) => this.#onFetch(peer, id),
       askForBlocks: (peer, from) => this.#onCatchUp(peer, from),
       onDecided: (peer, block, certificate) => {

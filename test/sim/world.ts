@@ -82,7 +82,7 @@ export class World {
     this.random = makeRandom(options.seed)
     const { random } = this
     const faults = { n: options.n, ...defaultFaults(options.n) }
-    this.parts = options.parts ?? makeParts(faults, options.real === true)
+    this.parts = options.parts ?? makeParts(faults, options.real === true, random.pick([0, 0, 1, 3, 10]))
     this.committee = this.parts.committee
     const liars = options.liars ?? (random.chance(0.15) ? 0 : faults.f)
     this.byzantine = new Set(random.shuffle([...Array(options.n).keys()]).slice(0, liars))
@@ -92,8 +92,8 @@ export class World {
     for (let index = 0; index < options.n; index++)
       if (!this.byzantine.has(index)) this.#addPeer(host, index as ValidatorIndex, true)
     if (random.chance(0.1)) this.#addPeer(host, null, true)
-    this.#adversary = makeAdversary(this, index => this.#addPeer(host, index, false))
     for (let i = 0; i < options.blocks; i++) this.#requests.push(this.parts.makeRequest(i))
+    this.#adversary = makeAdversary(this, index => this.#addPeer(host, index, false))
   }
 
   run(): Outcome {
@@ -113,6 +113,11 @@ export class World {
 
   get correct(): SimPeer[] {
     return this.peers.filter(peer => peer.correct)
+  }
+
+  /** All that clients send. */
+  get requests(): readonly Request[] {
+    return this.#requests
   }
 
   get notary(): Notary {
@@ -240,11 +245,17 @@ export class World {
           if (message.type === 'STATUS') this.checkMemory(peer)
         } else if (message.type === 'PRE-PREPARE') this.checkers.onPrePrepare(message)
         this.#adversary.observe(message)
-        for (const to of this.peers)
-          if (to !== peer && this.#adversary.passes(peer, to)) this.transmit(peer.node, to, message)
+        for (const to of this.peers) {
+          const said = to === peer ? null : this.#adversary.says(peer, to, message)
+          if (said !== null) this.transmit(peer.node, to, said)
+        }
       },
+      includes: (_peer, { id }) => !this.#adversary.censored.has(id),
       sendTo: (peer, index, message) => {
-        for (const to of this.peers) if (to.self === index && to !== peer) this.transmit(peer.node, to, message)
+        for (const to of this.peers) {
+          const said = to.self === index && to !== peer ? this.#adversary.says(peer, to, message) : null
+          if (said !== null) this.transmit(peer.node, to, said)
+        }
       },
       askForBody: (peer, id) => this.#askForBody(peer, id),
       askForBlocks: (peer, height) => this.#askForBlocks(peer, height),
@@ -276,18 +287,18 @@ export class World {
   }
 
   #askForBody(asker: SimPeer, id: BlockId): void {
-    for (const peer of this.correct) {
+    for (const peer of this.peers) {
       if (peer === asker) continue
       for (const delayMs of this.#delays(asker.node, peer.node))
         this.scheduler.after(delayMs, () => {
-          const block = peer.alive ? peer.bodyOf(id) : null
+          const block = !peer.alive ? null : peer.correct ? peer.bodyOf(id) : this.#adversary.wrongBody(peer, id)
           if (block !== null) this.transmit(peer.node, asker, { type: 'BODY', block })
         })
     }
   }
 
   #askForBlocks(asker: SimPeer, from: Height): void {
-    const peer = this.random.pick(this.correct)
+    const peer = this.random.pick(this.peers)
     if (peer === asker) return
     for (const delayMs of this.#delays(asker.node, peer.node))
       this.scheduler.after(delayMs, () => {
@@ -295,7 +306,11 @@ export class World {
         const blocks = peer.disk.blocks.slice(from - 1)
         for (const backMs of this.#delays(peer.node, asker.node))
           this.scheduler.after(backMs, () => {
-            for (const stored of blocks) if (asker.alive) asker.receive({ type: 'DECIDED', ...stored })
+            for (const stored of blocks) {
+              const said = this.#adversary.says(peer, asker, { type: 'DECIDED', ...stored })
+              const opened = said === null ? null : this.notary.open(said)
+              if (asker.alive && opened !== null) asker.receive(opened)
+            }
           })
       })
   }
@@ -325,8 +340,8 @@ function drawWeather(random: Random, { n, blocks }: WorldOptions): Weather {
   }
 }
 
-const makeParts = ({ n, f, p }: Faults, real: boolean): Parts =>
-  real ? makeRealParts(n) : makeSimParts(makeSimCommittee(n, f, p))
+const makeParts = ({ n, f, p }: Faults, real: boolean, rotationBlocks: number): Parts =>
+  real ? makeRealParts(n, { rotationBlocks }) : makeSimParts(makeSimCommittee(n, f, p), rotationBlocks)
 
 export function makeSimCommittee(n: number, f: number, p: number): Committee {
   const validators: Validator[] = []

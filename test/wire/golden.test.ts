@@ -9,11 +9,17 @@ import { test } from 'node:test'
 import { toHex } from '../../src/model/hash.ts'
 import {
   chainIdOf,
+  encodeAnchor,
+  encodeBlockBatch,
+  encodeChunk,
   encodeGenesis,
+  encodeHandover,
   encodeHeader,
+  encodeManifest,
   encodeMessage,
   encodeOutcomes,
   encodeRequestBatch,
+  encodeSnapshotQuestion,
   encodeStoredBlock,
   encodeVoteRecord,
   messageSignedBytes,
@@ -36,6 +42,14 @@ function made(): Record<string, string> {
     'request, signed': toHex(requestSignedBytes(s.requests[0]!)),
     'batch of requests': toHex(encodeRequestBatch(s.requests)),
     'stored block': toHex(encodeStoredBlock(s.first, s.parentCertificate)),
+    'batch of blocks': toHex(encodeBlockBatch([encodeStoredBlock(s.first, s.parentCertificate)])),
+    anchor: toHex(encodeAnchor(s.anchor)),
+    manifest: toHex(encodeManifest(s.manifest)),
+    chunk: toHex(encodeChunk(s.chunk)),
+    handover: toHex(encodeHandover(s.handover)),
+    'question for offers': toHex(encodeSnapshotQuestion({ type: 'offers' })),
+    'question for handovers': toHex(encodeSnapshotQuestion({ type: 'handovers', from: 1000 })),
+    'question for a chunk': toHex(encodeSnapshotQuestion({ type: 'chunk', height: 10_000, depth: 3, index: 7 })),
     outcomes: toHex(encodeOutcomes([{ type: 'done' }, { type: 'denied', reason: 'no-policy' }])),
   }
   for (const [type, operation] of Object.entries(s.operations))

@@ -10,23 +10,35 @@ import { fromHex, toHex } from '../../src/model/hash.ts'
 import type { Timestamp } from '../../src/model/ids.ts'
 import type { Operation } from '../../src/model/operations.ts'
 import {
+  decodeAnchor,
   decodeBlock,
+  decodeBlockBatch,
   decodeCertificate,
+  decodeChunk,
   decodeGenesis,
+  decodeHandover,
   decodeHeader,
   decodeKeptBlock,
+  decodeManifest,
   decodeMessage,
   decodeOutcomes,
   decodeRequest,
   decodeRequestBatch,
+  decodeSnapshotQuestion,
   decodeStoredBlock,
   decodeVoteRecord,
+  encodeAnchor,
+  encodeBlockBatch,
   encodeCertificate,
+  encodeChunk,
   encodeGenesis,
+  encodeHandover,
   encodeHeader,
   encodeKeptBlock,
+  encodeManifest,
   encodeMessage,
   encodeOutcomes,
+  encodeSnapshotQuestion,
   encodeStoredBlock,
   encodeVoteRecord,
   WireFault,
@@ -54,6 +66,12 @@ const doors: Readonly<Record<string, (bytes: Uint8Array) => Uint8Array>> = {
   },
   'kept block': bytes => encodeKeptBlock(decodeKeptBlock(bytes)),
   genesis: bytes => encodeGenesis(decodeGenesis(bytes)),
+  anchor: bytes => encodeAnchor(decodeAnchor(bytes)),
+  manifest: bytes => encodeManifest(decodeManifest(bytes)),
+  chunk: bytes => encodeChunk(decodeChunk(bytes)),
+  handover: bytes => encodeHandover(decodeHandover(bytes)),
+  'question about snapshots': bytes => encodeSnapshotQuestion(decodeSnapshotQuestion(bytes)),
+  'batch of blocks': bytes => encodeBlockBatch(decodeBlockBatch(bytes)),
 }
 
 const valid: readonly Uint8Array[] = [
@@ -67,6 +85,12 @@ const valid: readonly Uint8Array[] = [
   encodeStoredBlock(s.block, s.parentCertificate),
   encodeKeptBlock({ block: s.block, certificate: s.parentCertificate, outcomes }),
   encodeGenesis(s.genesis),
+  encodeAnchor(s.anchor),
+  encodeManifest(s.manifest),
+  encodeChunk(s.chunk),
+  encodeHandover(s.handover),
+  encodeSnapshotQuestion({ type: 'chunk', height: 10_000, depth: 3, index: 7 }),
+  encodeBlockBatch([encodeStoredBlock(s.first, s.parentCertificate)]),
 ]
 
 /** Null when refused; anything but a WireFault fails the test. */

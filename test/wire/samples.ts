@@ -22,6 +22,7 @@ import type {
   ViewChange,
 } from '../../src/model/messages.ts'
 import type { Operation, OperationType } from '../../src/model/operations.ts'
+import type { Anchor, CertifiedHeader, Handover, Manifest } from '../../src/model/snapshot.ts'
 import type { VoteRecord } from '../../src/model/vote-record.ts'
 import { chainIdOf, genesisCommittee, makeBlock, parseGenesis, requestsRootOf } from '../../src/wire/codec.ts'
 import { makeRequest, signMessage } from '../../src/wire/sign.ts'
@@ -76,6 +77,10 @@ const parameters = {
   emergencyReviewMs: 259_200_000,
   epochBlocks: 1_000,
   replicas: 2,
+  rotationBlocks: 100,
+  retentionOutpatientMs: 474_336_000_000,
+  retentionInpatientMs: 948_672_000_000,
+  snapshotBlocks: 10_000,
 }
 
 /** As a person's file would say it. */
@@ -132,6 +137,19 @@ export const operations: { readonly [T in OperationType]: Sample<T> } = {
   },
   'user.revoke': { type: 'user.revoke', user: id32('user') },
   'user.rotate-key': { type: 'user.rotate-key', user: id32('user'), publicKey: `02${hash('curve')}`, scheme: 2 },
+  'credential.issue': {
+    type: 'credential.issue',
+    credential: hash('credential'),
+    user: id32('user'),
+    publicKey: patient.publicKey,
+    roles: ['attending', 'emergency'],
+    attributes: [
+      { key: 'department', values: ['cardiology'] },
+      { key: 'licence', values: ['110-2026-7'] },
+    ],
+    validUntil: TIME,
+  },
+  'credential.revoke': { type: 'credential.revoke', user: id32('user'), credential: hash('credential') },
   'record.register': {
     type: 'record.register',
     record: id32('record'),
@@ -147,10 +165,31 @@ export const operations: { readonly [T in OperationType]: Sample<T> } = {
     shareCount: 4,
     threshold: 2,
     keyCommit: hash('key'),
+    dealtAt: 12,
     twinOf: null,
+    encounter: 'inpatient',
+    lastVisit: TIME,
   },
   'record.withdraw': { type: 'record.withdraw', record: id32('record') },
   'record.adopt': { type: 'record.adopt', record: id32('record'), custodian: id32('institution') },
+  'record.redeal': {
+    type: 'record.redeal',
+    record: id32('record'),
+    recipient: hash('recipient'),
+    losses: [{ index: 3, signature: new Uint8Array(64).fill(9) }],
+  },
+  'record.reshare': {
+    type: 'record.reshare',
+    record: id32('record'),
+    intent: hash('intent'),
+    shareRoot: hash('new shares'),
+    shareCount: 4,
+    threshold: 2,
+    acks: [0, 2, 3].map(index => ({ index, signature: new Uint8Array(64).fill(index + 1) })),
+  },
+  'record.ask-erasure': { type: 'record.ask-erasure', record: id32('record') },
+  'record.erase': { type: 'record.erase', record: id32('record') },
+  'record.destroyed': { type: 'record.destroyed', record: id32('record'), destroyed: ['ciphertext', 'share'] },
   'policy.set': {
     type: 'policy.set',
     owner: id32('owner'),
@@ -336,3 +375,28 @@ export const voteRecords: readonly VoteRecord[] = [
   { type: 'own-proposal', height: here.height, message: prePrepare },
   { type: 'body', height: here.height, block },
 ]
+
+const certified = (of: Block, senders: readonly number[]): CertifiedHeader => ({
+  header: of.header,
+  id: of.id,
+  certificate: decideCertificate('SLOW', statementOf(of), senders),
+})
+const hash32 = (name: string): Uint8Array => new Uint8Array(Buffer.from(hash(name), 'hex'))
+const someLeaf = { keyHash: hash32('key'), valueHash: hash32('value') }
+
+/** What a snapshot hangs on, its nodes, one chunk, and a handover. */
+export const anchor: Anchor = { at: certified(first, [0, 1, 3]), next: certified(block, [0, 1, 2]) }
+export const manifest: Manifest = {
+  height: first.header.height,
+  depth: 2,
+  nodes: [null, { type: 'leaf', ...someLeaf }, { type: 'inner', hash: hash32('node') }, null],
+}
+export const chunk: readonly (readonly [string, Uint8Array])[] = [
+  ['user/刘', hash32('one')],
+  ['epoch/now', new Uint8Array([1, 2, 3])],
+]
+export const handover: Handover = {
+  ...certified(first, [0, 1, 2]),
+  epoch: { value: new Uint8Array([1]), siblings: [hash32('a'), hash32('b')], leaf: someLeaf },
+  committee: { value: null, siblings: [], leaf: null },
+}

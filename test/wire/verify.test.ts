@@ -15,7 +15,7 @@ import {
   sealRequest,
 } from '../../src/wire/codec.ts'
 import { encodeStatement } from '../../src/wire/request-codec.ts'
-import { type Checked, makeVerifier, type Verifier } from '../../src/wire/verify.ts'
+import { type Checked, makeVerifier, type SignaturesOf, type Verifier, verifySignature } from '../../src/wire/verify.ts'
 import * as s from './samples.ts'
 
 const verifier = (committeeAt: (height: Height) => Committee | null = () => s.committee): Verifier =>
@@ -219,6 +219,25 @@ test('a decided block of another peer is checked with its certificate', () => {
   const stored = decodeStoredBlock(encodeStoredBlock(s.block, decided))
   assert.equal(verifier().decided(stored.block, stored.certificate).type, 'ok')
   assert.equal(verifier().decided(stored.block, { ...stored.certificate, votes: decided.votes.slice(1) }).type, 'fault')
+})
+
+test('of a decided block the signatures that are to be checked elsewhere are all of them, and count only once they were remembered', () => {
+  const { block, parentCertificate: certificate } = { ...s, block: s.first }
+  const judge = verifier()
+  const { jobs } = judge.signaturesOf(block, certificate) as SignaturesOf
+  const ed25519 = block.requests.filter(({ scheme }) => scheme === 1).length
+  assert.equal(jobs.length, certificate.votes.length + ed25519)
+  for (const { publicKey, bytes, signature } of jobs) assert.ok(verifySignature(publicKey, bytes, signature))
+  const bad = { ...certificate, votes: certificate.votes.map(vote => ({ ...vote, signature: flip(vote.signature) })) }
+  assert.ok(judge.signaturesOf(block, bad)?.jobs.some(job => !verifySignature(job.publicKey, job.bytes, job.signature)))
+  assert.equal(judge.decided(block, bad).type, 'fault', 'not remembered')
+  const few = { ...certificate, votes: certificate.votes.slice(1) }
+  judge.signaturesOf(block, few)?.remember()
+  assert.equal(judge.decided(block, few).type, 'fault', 'too few, whatever was remembered')
+  judge.signaturesOf(block, certificate)?.remember()
+  assert.equal(judge.decided(block, certificate).type, 'ok')
+  assert.equal(judge.signaturesOf(block, certificate)?.jobs.length, certificate.votes.length, 'requests are known now')
+  assert.equal(verifier(() => null).signaturesOf(block, certificate), null)
 })
 
 test('a verified request does not keep the block alive that it came in', () => {

@@ -13,7 +13,19 @@ export type IndexedRecord = Omit<RecordRegister, 'type'> & {
   readonly withdrawn: boolean
 }
 
-export function documentReferenceFor(record: IndexedRecord): DocumentReference {
+/** What the custodian alone knows of it; the chain holds none of it. */
+export type LocalFacts = {
+  /** FHIR resource type. */
+  readonly type: string | null
+  readonly loinc: readonly string[]
+  readonly date: string | null
+  readonly size: number
+}
+
+/** FHIR's unsignedInt. */
+const SIZE_MAX = 2_147_483_647
+
+export function documentReferenceFor(record: IndexedRecord, local: LocalFacts | null = null): DocumentReference {
   const labels = [
     coding(codes.CONFIDENTIALITY, record.confidentiality),
     ...record.labels.map(code => coding(codes.ACT_CODE, code)),
@@ -28,7 +40,11 @@ export function documentReferenceFor(record: IndexedRecord): DocumentReference {
     meta: { security: labels },
     masterIdentifier: { system: codes.OUR_RECORD, value: record.record },
     status: record.withdrawn ? 'entered-in-error' : 'current',
-    category: [concept(codes.OUR_KIND, record.kind)],
+    ...(local?.loinc[0] === undefined ? {} : { type: concept(codes.LOINC, local.loinc[0]) }),
+    category: [
+      concept(codes.OUR_KIND, record.kind),
+      ...(local === null || local.type === null ? [] : [concept(codes.RESOURCE_TYPES, local.type)]),
+    ],
     subject: named(codes.OUR_USER, record.owner, 'Patient'),
     date: isoTime(record.time),
     custodian: named(codes.OUR_INSTITUTION, record.custodian, 'Organization'),
@@ -40,9 +56,11 @@ export function documentReferenceFor(record: IndexedRecord): DocumentReference {
           extension: [{ url: codes.DIGEST_EXTENSION, valueString: record.commitment }],
           contentType: codes.mediaTypeOfKind(record.kind),
           url: `urn:emrm:record:${record.record}`,
-          // FHIR's size is an unsigned 32-bit integer, and is that of the content; the chain knows the ciphertext's only.
+          // Of the content; the chain knows the ciphertext's only.
+          ...(local === null || local.size > SIZE_MAX ? {} : { size: local.size }),
         },
       },
     ],
+    ...(local === null || local.date === null ? {} : { context: { period: { start: local.date } } }),
   }
 }

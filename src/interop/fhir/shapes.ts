@@ -82,6 +82,7 @@ export type DocumentReference = {
   readonly meta: Meta
   readonly masterIdentifier: Identified
   readonly status: 'current' | 'superseded' | 'entered-in-error'
+  readonly type?: CodeableConcept
   readonly category: readonly CodeableConcept[]
   readonly subject: Reference
   readonly date: string
@@ -96,6 +97,8 @@ export type DocumentReference = {
       readonly size?: number
     }
   }[]
+  /** When what it says was true of the patient. */
+  readonly context?: { readonly period: { readonly start: string } }
 }
 
 export const coding = (system: string, code: string, display?: string): Coding =>
