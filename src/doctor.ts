@@ -57,14 +57,16 @@ const good = (check: string, detail: string): Check => ({ check, ok: true, detai
 const bad = (check: string, detail: string): Check => ({ check, ok: false, detail })
 
 type Headed = { readonly header: { readonly timestamp: number } }
-type Care = CareReport & { readonly redeal: RedealReport }
-type Running = PeerStatus & { readonly headTime?: number; readonly care: Care }
+type Running = PeerStatus & {
+  readonly headTime?: number
+  readonly care: CareReport & { readonly redeal: RedealReport }
+}
 
 async function statusOf(home: string): Promise<Running | null> {
   try {
     const api = await connectApi(homePaths(home))
     try {
-      const care = (await api.call('GET', '/v1/vault')) as Care
+      const care = (await api.call('GET', '/v1/vault')) as Running['care']
       const status = { ...((await api.call('GET', '/v1/status')) as PeerStatus), care }
       if (status.height === 0) return status
       // Right after it began with a snapshot a peer has no block yet.
@@ -143,15 +145,6 @@ function checkCare({ finishedAt, records, mended, leftCount, left }: CareReport)
   )
 }
 
-function checkShares({ due, dealt, lastFailure }: RedealReport): Check {
-  const done = dealt === 0 ? '' : `, ${dealt} dealt anew since the start`
-  if (due === 0) return good('key shares', `all lie with the present committee${done}`)
-  const waiting = `${due} record(s) whose key lies with a former committee or has lost a share${done}`
-  return lastFailure === null
-    ? good('key shares', `${waiting}; they are being dealt anew`)
-    : bad('key shares', `${waiting}; the last try ended with ${lastFailure}, the peer tries again by itself`)
-}
-
 async function checkVault(config: PeerConfig, isRunning: boolean): Promise<Check> {
   const where = placeText(config.vault)
   try {
@@ -196,6 +189,15 @@ function placeText(place: VaultPlace): string {
     case 'bucket':
       return `bucket ${place.bucket}/${place.prefix}${place.endpoint === null ? '' : ` at ${place.endpoint}`}`
   }
+}
+
+function checkShares({ due, dealt, lastFailure }: RedealReport): Check {
+  const done = dealt === 0 ? '' : `, ${dealt} dealt anew since the start`
+  if (due === 0) return good('key shares', `all lie with the present committee${done}`)
+  const waiting = `${due} record(s) whose key lies with a former committee or has lost a share${done}`
+  return lastFailure === null
+    ? good('key shares', `${waiting}; they are being dealt anew`)
+    : bad('key shares', `${waiting}; the last try ended with ${lastFailure}, the peer tries again by itself`)
 }
 
 async function checkNeighbours(config: PeerConfig): Promise<readonly Check[]> {

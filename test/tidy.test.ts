@@ -41,9 +41,9 @@ const WALLS: Readonly<Record<string, Wall>> = {
       'records/vault-rules.ts',
       'records/pieces.ts',
       'wire/codec.ts',
+      'vault-place.ts',
       // The thread in which signatures are checked.
       'wire/signature.ts',
-      'vault-place.ts',
       // The thread in which a twin is made.
       'records/twin.ts',
       'records/deidentify/dicom.ts',

@@ -47,11 +47,11 @@ export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void
         countMax: LABELS_MAX,
       })
     const twin = twinIn(queryText(request, 'twin'))
+    // What the caller says of the size is believed only as far as it refuses: what comes is counted again.
+    await peer.requireRoom(sizeIn(queryText(request, 'size')))
     // Unsure means kept for longer.
     const encounter = encounterIn(queryText(request, 'encounter') ?? 'inpatient')
     const lastVisit = timeIn(queryText(request, 'lastVisit') ?? String(context.nowMs()))
-    // What the caller says of the size is believed only as far as it refuses: what comes is counted again.
-    await peer.requireRoom(sizeIn(queryText(request, 'size')))
     const lines = openLines(context, reply)
     const gone = new AbortController()
     reply.raw.on('close', () => gone.abort())

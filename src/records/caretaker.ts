@@ -156,8 +156,8 @@ export class Caretaker {
       if (!isMended) left.push(problem)
     }
     await this.#dropUnentitled(entry)
-    await this.#tidyShares(entry)
     await this.#spare.look(entry, signal)
+    await this.#tidyShares(entry)
     const failed = await this.#challenge(entry, signal)
     return { record, found: [...found, ...failed], left: [...left, ...failed] }
   }

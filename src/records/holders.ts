@@ -14,14 +14,16 @@ type Places = Pick<LedgerView, 'institutions' | 'parameters'>
 
 /** As many as the chain's parameter says. */
 export const replicaHolders = (entry: Placed, ledger: Places): readonly InstitutionFacts[] =>
-  ranked(entry, ledger, ledger.parameters().replicas)
+  firstFew(entry, ledger, ledger.parameters().replicas)
 
 /** Who is asked to hold instead when one of the holders has no room, and is asked last for pieces: as many again. */
-export const standIns = (entry: Placed, ledger: Places): readonly InstitutionFacts[] =>
-  ranked(entry, ledger, 2 * ledger.parameters().replicas).slice(ledger.parameters().replicas)
+export function standIns(entry: Placed, ledger: Places): readonly InstitutionFacts[] {
+  const { replicas } = ledger.parameters()
+  return firstFew(entry, ledger, 2 * replicas).slice(replicas)
+}
 
 /** Highest weight first; neither the custodian nor a removed institution. */
-function ranked({ record, custodian }: Placed, ledger: Places, count: number): readonly InstitutionFacts[] {
+function firstFew({ record, custodian }: Placed, ledger: Places, count: number): readonly InstitutionFacts[] {
   const candidates = ledger.institutions().filter(({ id, removed }) => !removed && id !== custodian)
   return placedWith(record, candidates, count)
 }

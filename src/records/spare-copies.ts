@@ -9,8 +9,11 @@ import { holdersOf, isHolder } from './holders.ts'
 import type { RecordFacts } from './ledger-view.ts'
 import { type PieceSourceOptions, probePiece } from './piece-source.ts'
 import { pieceCount } from './pieces.ts'
+import type { ItemName } from './vault.ts'
 
 const SPARE_FOR_MS = 24 * 60 * 60_000
+/** What only an institution has that took the record in, or deals its key. */
+const OF_ITS_CUSTODIAN: readonly ItemName[] = ['deal', 'acks', 'redeal', 'facts']
 
 export type SpareCopiesOptions = PieceSourceOptions & {
   /** This institution. */
@@ -47,7 +50,7 @@ export class SpareCopies {
     if (freshness() > ledger.parameters().stalenessMaxMs) return false
     if (entry.custodian === self || (!entry.withdrawn && isHolder(entry, self, ledger))) return false
     const items = await vault.items(entry.record)
-    if (items.some(item => item === 'deal' || item === 'acks')) return false
+    if (items.some(item => OF_ITS_CUSTODIAN.includes(item))) return false
     return (await vault.entry(entry.record)) !== null
   }
 

@@ -65,7 +65,7 @@ test('a holder without room is stood in for by the next one, and readers find th
     false,
   ])
   // Nothing is left to do, and nobody is accused.
-  assert.deepEqual(await custodian.vault.items(facts.record), ['acks', 'share'])
+  assert.deepEqual(await custodian.vault.items(facts.record), ['acks', 'facts', 'share'])
   assert.deepEqual((await custodian.caretaker.care(facts.record, never)).left, [])
   // The full one says of itself that it lacks the record.
   assert.deepEqual((await full.caretaker.care(facts.record, never)).left, [{ type: 'missing', record: facts.record }])
@@ -190,10 +190,10 @@ test('a full vault says so to whoever wants it to hold something, before it take
   const before = world.bytes
   assert.equal(await custodian.depositor.replicate(facts.record, never), 0)
   assert.ok(world.bytes - before < 10_000, `${world.bytes - before} bytes were sent to four full hospitals`)
-  assert.deepEqual(await custodian.vault.items(facts.record), ['acks', 'copies', 'share'])
+  assert.deepEqual(await custodian.vault.items(facts.record), ['acks', 'copies', 'facts', 'share'])
   isFull.clear()
   await custodian.depositor.depositMissing(never)
-  assert.deepEqual(await custodian.vault.items(facts.record), ['acks', 'share'])
+  assert.deepEqual(await custodian.vault.items(facts.record), ['acks', 'facts', 'share'])
   const [first] = replicaHolders(facts, world.ledger).map(hospitalOf) as [Hospital]
   isFull.add(first)
   await assert.rejects(first.vault.putKnown(facts, [], (async function* () {})()), (error: unknown) => {

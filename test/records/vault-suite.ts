@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { makeMemoryVault } from '../../src/adapters/memory-vault.ts'
 import { EmrmError } from '../../src/model/errors.ts'
+import type { Digest } from '../../src/model/ids.ts'
 import { merkleRoot } from '../../src/model/merkle.ts'
 import { PIECE_BYTES } from '../../src/records/pieces.ts'
 import type { Vault } from '../../src/records/vault.ts'
@@ -105,6 +107,15 @@ export function vaultSuite(name: string, make: () => Promise<Vault>): void {
     }
     const vault = await make()
     assert.deepEqual(await vault.putKnown(entry, entry.leaves, chunked(bytes, 50_000)), entry)
+  })
+
+  test(`${name}: a claim with another root is not met by the same pieces`, async () => {
+    const origin = makeMemoryVault()
+    const entry = await origin.put(newRecordId(), chunked(bytes, 70_000))
+    const claim = { ...entry, record: newRecordId(), cipherRoot: '0'.repeat(64) as Digest }
+    const vault = await make()
+    await assert.rejects(vault.putKnown(claim, entry.leaves, chunked(bytes, 70_000)), coded('piece-corrupt'))
+    assert.deepEqual([await vault.entry(claim.record), await vault.usedBytes()], [null, 0])
   })
 
   test(`${name}: items are replaced, listed and removed on their own`, async () => {
