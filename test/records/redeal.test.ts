@@ -200,6 +200,27 @@ test('a crash before or after each step leaves the record readable, and the next
   }
 })
 
+test('a validator that crashes while its new share takes the old one’s place has it afterwards', async () => {
+  for (const at of ['put', 'remove'] as const) {
+    const { world, custodian, facts, old } = await stage()
+    const { vault, shelf } = old[1]!
+    await custodian.redealer.redeal(facts.record, never)
+    const entry = now(world, facts)
+    const { putItem, removeItem } = vault
+    const crash = async (): Promise<never> => {
+      throw new Error('crash')
+    }
+    if (at === 'put') vault.putItem = crash
+    else vault.removeItem = crash
+    await assert.rejects(shelf.own(entry), /crash/)
+    Object.assign(vault, { putItem, removeItem })
+    const next = await shelf.own(entry)
+    assert.notEqual(next, null, at)
+    assert.deepEqual([...(await vault.items(facts.record))], ['share'])
+    assert.deepEqual(await shelf.own(entry), next)
+  }
+})
+
 test('after a crash the boxes that were dealt are delivered on, under the same announcement', async () => {
   const { world, custodian, facts } = await stage()
   world.onSubmit = ({ type }) => {
@@ -301,6 +322,9 @@ test('a validator whose disk took its share along has the key dealt anew, once a
     return custodian.redealer.due()
   }
   assert.deepEqual(await lose(), [facts.record])
+  world.records.set(facts.record, { ...facts, shareRoot: digestOf(fill(1)) })
+  assert.deepEqual(custodian.redealer.due(), [], 'it was lost under another root')
+  world.records.set(facts.record, facts)
   assert.equal(await custodian.redealer.redeal(facts.record, never), 'dealt')
   assert.deepEqual((await victim.caretaker.care(facts.record, never)).left, [])
   assert.notEqual(await victim.shelf.own(now(world, facts)), null)
