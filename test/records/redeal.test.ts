@@ -3,8 +3,10 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { EmrmError } from '../../src/model/errors.ts'
 import { digestOf } from '../../src/model/hash.ts'
 import { asIdentifier, type PeerId, type RequestId } from '../../src/model/ids.ts'
+import type { Operation } from '../../src/model/operations.ts'
 import { PROTOCOLS } from '../../src/ports.ts'
 import { collectShares } from '../../src/records/collect.ts'
 import {
@@ -347,6 +349,27 @@ test('a second try needs no second announcement while the first one stands', asy
   world.clock.advance(3_600_000)
   assert.equal(await custodian.redealer.redeal(facts.record, never), 'shares-insufficient')
   assert.deepEqual(announced, ['record.redeal', 'record.redeal'])
+})
+
+test('a record that fails does not keep the others waiting; a chain that stands still does', async () => {
+  const world = await makeWorld(5, { validators: 4 })
+  const custodian = world.hospitals[0]!
+  for (let i = 0; i < 2; i++) await custodian.depositor.deliver((await world.add(custodian, fill(100))).record, never)
+  world.elect([...world.hospitals.slice(0, 3), world.hospitals[4]!])
+  const [first] = custodian.redealer.due()
+  const failing = (code: string) => (operation: Operation) => {
+    if (operation.type === 'record.redeal' && operation.record === first) throw new EmrmError(code, 'no')
+    if (operation.type === 'record.redeal') announced++
+  }
+  let announced = 0
+  const round = (): Promise<void> =>
+    world.clock.run(custodian.redealer.round(never), () => announced === custodian.redealer.report().dealt)
+  world.onSubmit = failing('request-timeout')
+  await assert.rejects(round(), { code: 'request-timeout' })
+  assert.equal(custodian.redealer.report().dealt, 0)
+  world.onSubmit = failing('vault-write-failed')
+  await round()
+  assert.deepEqual(custodian.redealer.report(), { due: 1, dealt: 1, lastFailure: 'vault-write-failed' })
 })
 
 test('a validator whose chain is old does not let go of a share that it does not know to count', async () => {
