@@ -14,6 +14,7 @@ import {
   decodeDepositRequest,
   decodePendingDeal,
   decodeShareBox,
+  encodeDepositAnswer,
   encodeDepositRequest,
 } from '../../src/records/frames.ts'
 import type { RecordFacts } from '../../src/records/ledger-view.ts'
@@ -288,6 +289,30 @@ test('fewer than 2f+1 new members can be reached: nothing changes; who was away 
     (await custodian.vault.items(facts.record)).filter(item => item === 'deal'),
     [],
   )
+})
+
+test('a member that signs with another key has not signed, and is sent its box again', async () => {
+  const { world, custodian, facts, next } = await stage()
+  world.liars.set(`${next[3]!.facts.peerId} ${PROTOCOLS.deposit}`, async function* (frames) {
+    for await (const _ of frames) yield encodeDepositAnswer({ type: 'ack', signature: fill(64) })
+  })
+  assert.equal(await custodian.redealer.redeal(facts.record, never), 'dealt')
+  assert.equal((await custodian.vault.items(facts.record)).includes('deal'), true)
+  assert.deepEqual((await custodian.depositor.delivery(facts.record)).missing, [next[3]!.facts.id])
+})
+
+test('the threshold of a new deal is that of the chain now, between f+1 and n-f', async () => {
+  for (const [parameter, dealt] of [
+    [1, 2],
+    [3, 3],
+    [4, 3],
+  ] as const) {
+    const { world, custodian, facts } = await stage()
+    world.parameters = { ...world.parameters, shareThreshold: parameter }
+    assert.equal(await custodian.redealer.redeal(facts.record, never), 'dealt')
+    assert.equal(now(world, facts).threshold, dealt)
+    assert.equal(await readers(world, facts), 'key')
+  }
 })
 
 test('fewer than t old shares can be had: the custodian says so, and the record stays where it is', async () => {
