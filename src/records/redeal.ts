@@ -7,26 +7,21 @@
 import type { Committee } from '../model/committee.ts'
 import { EmrmError } from '../model/errors.ts'
 import { digestOf, fromHex, identifierOf } from '../model/hash.ts'
-import { asHeight, type Digest, type Identifier, type PublicKey, type RecordId, type RequestId } from '../model/ids.ts'
+import { asHeight, type Digest, type Identifier, type RecordId, type RequestId } from '../model/ids.ts'
 import type { Operation, RequestResult, ShareSignature } from '../model/operations.ts'
-import { acksNeeded, dealStands, redealAckBytes, shareLossBytes } from '../model/redeal.ts'
-import { type Clock, type Log, type Network, PROTOCOLS } from '../ports.ts'
+import { acksNeeded, dealStands, shareLossBytes } from '../model/redeal.ts'
 import { collectShares } from './collect.ts'
-import { idleSignal } from './deadline.ts'
-import type { DepositReceiver } from './deposit-receiver.ts'
 import {
   type Acknowledgement,
   type DealtBox,
-  type DepositAnswer,
-  decodeDepositAnswer,
   decodePendingDeal,
   encodeAcks,
   encodeDeal,
-  encodeDepositRequest,
   encodePendingDeal,
   type PendingDeal,
 } from './frames.ts'
-import { institutionOf, type LedgerView, presentCommittee, type RecordFacts, sealersOf } from './ledger-view.ts'
+import { presentCommittee, type RecordFacts, sealersOf } from './ledger-view.ts'
+import { type DeliveryOptions, deliverBoxes } from './redeal-delivery.ts'
 import { createSealKey, type SealKey } from './seal.ts'
 import type { ShareServer } from './share-server.ts'
 import { combineShares, dealShares, type OpenedShare, openReleasedShare } from './shares.ts'
@@ -38,33 +33,23 @@ const FIRST_LOOK_MS = 5_000
 const LOOK_EVERY_MS = 15_000
 /** Who says every hour that it has lost its share makes no more work than this. */
 const LOSS_AGAIN_MS = 24 * 60 * 60_000
+/** Of a request that the network did not take: the next one would wait as long. */
+const CHAIN_STANDS: readonly string[] = ['request-timeout', 'mempool-full']
 /** Announcements whose secret key is kept, so that a second try needs no second announcement. */
 const ANNOUNCED_MAX = 1000
 /** All records are looked at again so often without a change of the committee: custody may have come to us. */
 const LOOK_AGAIN_MS = 10 * 60_000
-/** A validator may wait for the block with the announcement. */
-const ANSWER_IDLE_MS = 15_000
-/** How long the others may still sign when enough have. */
-const GRACE_MS = 500
 const COLLECT_MS = 60_000
 
-export type RedealerOptions = {
+export type RedealerOptions = DeliveryOptions & {
   readonly vault: Vault
-  readonly ledger: LedgerView
-  readonly network: Pick<Network, 'self' | 'request'>
-  /** This peer's own sides, when it is a validator: nobody dials himself. */
+  /** This peer's own share. */
   readonly shares: ShareServer
-  readonly receiver: DepositReceiver
-  /** wire/verify's; the only verifier. */
-  readonly verifySignature: (publicKey: PublicKey, bytes: Uint8Array, signature: Uint8Array) => boolean
   readonly submit: (operation: Operation) => Promise<RequestResult>
   /** A new deal counts, and some of its boxes are not delivered. */
   readonly onDealt: (record: RecordId) => void
-  readonly chainId: Digest
   /** This institution. */
   readonly self: Identifier
-  readonly clock: Clock
-  readonly log: Log
 }
 
 /** `waiting`: an announcement or signatures are missing now; it is tried again. */
@@ -174,10 +159,17 @@ export class Redealer {
     for (const [i, record] of due.entries()) {
       if (signal.aborted) return
       if (i > 0) await new Promise<void>(resolve => void clock.after(RECORD_PAUSE_MS, resolve))
-      const result = await this.redeal(record, signal)
-      if (result === 'shares-insufficient' || result === 'waiting') this.#lastFailure = result
+      const result = await this.redeal(record, signal).catch(error => this.#failureOf(record, error))
+      if (result !== 'dealt' && result !== 'not-due') this.#lastFailure = result
     }
     this.#due = this.due().length
+  }
+
+  /** One record that fails must not keep the others waiting, unless the chain is what failed. */
+  #failureOf(record: RecordId, error: unknown): string {
+    if (!(error instanceof EmrmError) || CHAIN_STANDS.includes(error.code)) throw error
+    this.#options.log.warn('redeal-failed', { record, reason: error.code })
+    return error.code
   }
 
   async #findOpen(): Promise<Set<RecordId>> {
@@ -208,7 +200,7 @@ export class Redealer {
     if (typeof pending === 'string') return pending
     const target = this.#targetOf(record, pending.intent)
     if (target === null) return 'waiting'
-    const acks = await this.#deliver(entry, pending, acksNeeded(target), signal)
+    const acks = await deliverBoxes(this.#options, entry, pending, acksNeeded(target), signal)
     log.debug('redeal-acknowledged', { record, acks: acks.length, needed: acksNeeded(target) })
     if (acks.length < acksNeeded(target)) return 'waiting'
     const { intent, shareRoot, shareCount, threshold } = pending
@@ -297,76 +289,6 @@ export class Redealer {
       return pending
     } finally {
       combined.contentKey.fill(0)
-    }
-  }
-
-  /** To all at once, until enough have signed and a moment more. */
-  async #deliver(
-    entry: RecordFacts,
-    pending: PendingDeal,
-    needed: number,
-    outer: AbortSignal,
-  ): Promise<readonly Acknowledgement[]> {
-    const { clock } = this.#options
-    const over = new AbortController()
-    const signal = AbortSignal.any([outer, over.signal])
-    const acks: Acknowledgement[] = []
-    let cancelGrace = (): void => undefined
-    const enough = new Promise<void>(resolve => {
-      const done = (): void => resolve()
-      signal.addEventListener('abort', done, { once: true })
-    })
-    const send = async (box: DealtBox): Promise<void> => {
-      const ack = await this.#send(entry, pending, box, signal)
-      if (ack === null || signal.aborted) return
-      acks.push(ack)
-      if (acks.length === needed) cancelGrace = clock.after(GRACE_MS, () => over.abort())
-    }
-    try {
-      await Promise.race([Promise.all(pending.boxes.map(send)), enough])
-    } finally {
-      cancelGrace()
-      over.abort()
-    }
-    return acks.sort((a, b) => a.index - b.index)
-  }
-
-  async #send(
-    { record }: RecordFacts,
-    { intent, shareRoot, shareCount }: PendingDeal,
-    { validator, ...box }: DealtBox,
-    signal: AbortSignal,
-  ): Promise<Acknowledgement | null> {
-    const { ledger, network, receiver, verifySignature, chainId, log } = this.#options
-    const institution = institutionOf(ledger, validator)
-    if (institution === null) return null
-    const next = { intent, shareRoot, shareCount, ...box }
-    const answer =
-      institution.peerId === network.self
-        ? await receiver.takeNext(next, network.self)
-        : await this.#ask(institution.peerId, encodeDepositRequest({ type: 'next', ...next }), signal)
-    const signed = redealAckBytes({ chainId, record, intent, index: box.index, shareRoot })
-    if (answer?.type === 'ack' && verifySignature(institution.publicKey, signed, answer.signature))
-      return { index: box.index, validator, signature: answer.signature }
-    if (!signal.aborted) {
-      const reason = answer?.type === 'refused' ? answer.reason : (answer?.type ?? 'no-answer')
-      log.info('redeal-missing', { record, index: box.index, validator, reason })
-    }
-    return null
-  }
-
-  async #ask(to: Network['self'], request: Uint8Array, outer: AbortSignal): Promise<DepositAnswer | null> {
-    const { network, clock } = this.#options
-    const idle = idleSignal(clock, ANSWER_IDLE_MS, outer)
-    try {
-      for await (const frame of network.request(to, PROTOCOLS.deposit, [request], idle.signal))
-        return decodeDepositAnswer(frame)
-      return null
-    } catch (error) {
-      if (error instanceof EmrmError || idle.signal.aborted) return null
-      throw error
-    } finally {
-      idle.end()
     }
   }
 

@@ -51,6 +51,7 @@ type Count = { readonly sent: number; readonly cpuMs: number; readonly at: numbe
 type Rate = { readonly sent: number; readonly cpuMs: number }
 
 const METERS = mkdtempSync(join(tmpdir(), 'emrm-meter-'))
+process.once('exit', () => rmSync(METERS, { recursive: true, force: true }))
 const meterFile = (pid: number | '%'): string => join(METERS, `${pid}.json`)
 
 /** One number for all peers: what they sent to each other, and their CPU. */
@@ -212,5 +213,4 @@ if (process.argv[1] === import.meta.filename) {
     const figures = [wireBytes, chainBytes].map(value => String(Math.round(value)).padStart(11)).join('')
     say(`  ${n}  ${String(records).padStart(7)}${figures}  ${cpuMs.toFixed(1).padStart(6)}`)
   }
-  rmSync(METERS, { recursive: true })
 }

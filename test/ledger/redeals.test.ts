@@ -2,9 +2,11 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { ledgerFacts } from '../../src/ledger-facts.ts'
 import type { PeerId, RequestId } from '../../src/model/ids.ts'
 import type { RecordRedeal, RecordReshare } from '../../src/model/operations.ts'
 import { acksNeeded, dealStands, redealAckBytes, shareLossBytes } from '../../src/model/redeal.ts'
+import { presentCommittee, sealersOf } from '../../src/records/ledger-view.ts'
 import {
   committeeOfTest,
   digestNamed,
@@ -189,6 +191,22 @@ test('a record may be registered with shares of the epoch that just ended, and o
   world.agree({ type: 'institution.remove', institution: idNamed('east') })
   nextEpoch(world)
   assert.equal(register('two epochs ago', start - 1), 'refused: invalid-operation')
+})
+
+test('a key can be dealt to a hospital that was removed, for it validates until its epoch ends', () => {
+  const world = makeClinic(GENESIS)
+  world.agree({ type: 'institution.remove', institution: idNamed('east') })
+  const facts = ledgerFacts(world.ledger)
+  const sealers = sealersOf(facts, presentCommittee(facts))
+  assert.deepEqual(
+    sealers.map(({ name, removed }) => [name, removed]),
+    [
+      ['north', false],
+      ['south', false],
+      ['east', true],
+      ['west', false],
+    ],
+  )
 })
 
 test('the same members under the same f hold a key as well as before', () => {

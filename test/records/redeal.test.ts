@@ -3,8 +3,10 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { EmrmError } from '../../src/model/errors.ts'
 import { digestOf } from '../../src/model/hash.ts'
 import { asIdentifier, type PeerId, type RequestId } from '../../src/model/ids.ts'
+import type { Operation } from '../../src/model/operations.ts'
 import { PROTOCOLS } from '../../src/ports.ts'
 import { collectShares } from '../../src/records/collect.ts'
 import {
@@ -12,6 +14,7 @@ import {
   decodeDepositRequest,
   decodePendingDeal,
   decodeShareBox,
+  encodeDepositAnswer,
   encodeDepositRequest,
 } from '../../src/records/frames.ts'
 import type { RecordFacts } from '../../src/records/ledger-view.ts'
@@ -200,6 +203,27 @@ test('a crash before or after each step leaves the record readable, and the next
   }
 })
 
+test('a validator that crashes while its new share takes the old one’s place has it afterwards', async () => {
+  for (const at of ['put', 'remove'] as const) {
+    const { world, custodian, facts, old } = await stage()
+    const { vault, shelf } = old[1]!
+    await custodian.redealer.redeal(facts.record, never)
+    const entry = now(world, facts)
+    const { putItem, removeItem } = vault
+    const crash = async (): Promise<never> => {
+      throw new Error('crash')
+    }
+    if (at === 'put') vault.putItem = crash
+    else vault.removeItem = crash
+    await assert.rejects(shelf.own(entry), /crash/)
+    Object.assign(vault, { putItem, removeItem })
+    const next = await shelf.own(entry)
+    assert.notEqual(next, null, at)
+    assert.deepEqual([...(await vault.items(facts.record))], ['share'])
+    assert.deepEqual(await shelf.own(entry), next)
+  }
+})
+
 test('after a crash the boxes that were dealt are delivered on, under the same announcement', async () => {
   const { world, custodian, facts } = await stage()
   world.onSubmit = ({ type }) => {
@@ -267,6 +291,30 @@ test('fewer than 2f+1 new members can be reached: nothing changes; who was away 
   )
 })
 
+test('a member that signs with another key has not signed, and is sent its box again', async () => {
+  const { world, custodian, facts, next } = await stage()
+  world.liars.set(`${next[3]!.facts.peerId} ${PROTOCOLS.deposit}`, async function* (frames) {
+    for await (const _ of frames) yield encodeDepositAnswer({ type: 'ack', signature: fill(64) })
+  })
+  assert.equal(await custodian.redealer.redeal(facts.record, never), 'dealt')
+  assert.equal((await custodian.vault.items(facts.record)).includes('deal'), true)
+  assert.deepEqual((await custodian.depositor.delivery(facts.record)).missing, [next[3]!.facts.id])
+})
+
+test('the threshold of a new deal is that of the chain now, between f+1 and n-f', async () => {
+  for (const [parameter, dealt] of [
+    [1, 2],
+    [3, 3],
+    [4, 3],
+  ] as const) {
+    const { world, custodian, facts } = await stage()
+    world.parameters = { ...world.parameters, shareThreshold: parameter }
+    assert.equal(await custodian.redealer.redeal(facts.record, never), 'dealt')
+    assert.equal(now(world, facts).threshold, dealt)
+    assert.equal(await readers(world, facts), 'key')
+  }
+})
+
 test('fewer than t old shares can be had: the custodian says so, and the record stays where it is', async () => {
   const { world, custodian, facts, old } = await stage()
   for (const {
@@ -301,6 +349,9 @@ test('a validator whose disk took its share along has the key dealt anew, once a
     return custodian.redealer.due()
   }
   assert.deepEqual(await lose(), [facts.record])
+  world.records.set(facts.record, { ...facts, shareRoot: digestOf(fill(1)) })
+  assert.deepEqual(custodian.redealer.due(), [], 'it was lost under another root')
+  world.records.set(facts.record, facts)
   assert.equal(await custodian.redealer.redeal(facts.record, never), 'dealt')
   assert.deepEqual((await victim.caretaker.care(facts.record, never)).left, [])
   assert.notEqual(await victim.shelf.own(now(world, facts)), null)
@@ -323,6 +374,27 @@ test('a second try needs no second announcement while the first one stands', asy
   world.clock.advance(3_600_000)
   assert.equal(await custodian.redealer.redeal(facts.record, never), 'shares-insufficient')
   assert.deepEqual(announced, ['record.redeal', 'record.redeal'])
+})
+
+test('a record that fails does not keep the others waiting; a chain that stands still does', async () => {
+  const world = await makeWorld(5, { validators: 4 })
+  const custodian = world.hospitals[0]!
+  for (let i = 0; i < 2; i++) await custodian.depositor.deliver((await world.add(custodian, fill(100))).record, never)
+  world.elect([...world.hospitals.slice(0, 3), world.hospitals[4]!])
+  const [first] = custodian.redealer.due()
+  const failing = (code: string) => (operation: Operation) => {
+    if (operation.type === 'record.redeal' && operation.record === first) throw new EmrmError(code, 'no')
+    if (operation.type === 'record.redeal') announced++
+  }
+  let announced = 0
+  const round = (): Promise<void> =>
+    world.clock.run(custodian.redealer.round(never), () => announced === custodian.redealer.report().dealt)
+  world.onSubmit = failing('request-timeout')
+  await assert.rejects(round(), { code: 'request-timeout' })
+  assert.equal(custodian.redealer.report().dealt, 0)
+  world.onSubmit = failing('vault-write-failed')
+  await round()
+  assert.deepEqual(custodian.redealer.report(), { due: 1, dealt: 1, lastFailure: 'vault-write-failed' })
 })
 
 test('a validator whose chain is old does not let go of a share that it does not know to count', async () => {
