@@ -16,9 +16,7 @@ import type { Mempool } from './mempool.ts'
 import type { Block, Request } from './model/block.ts'
 import type { Committee } from './model/committee.ts'
 import { assert, EmrmError } from './model/errors.ts'
-import { toHex } from './model/hash.ts'
 import {
-  asDigest,
   asHeight,
   asTimestamp,
   type Digest,
@@ -29,7 +27,6 @@ import {
   type Verified,
   type View,
 } from './model/ids.ts'
-import { merkleRoot } from './model/merkle.ts'
 import type { ConsensusMessage, DecideCertificate, SignedMessage, Unsigned } from './model/messages.ts'
 import type { Outcome, RequestResult } from './model/operations.ts'
 import type { VoteRecord } from './model/vote-record.ts'
@@ -48,7 +45,7 @@ import {
 } from './ports.ts'
 import { broadcast, hasObservers, makeCrossing, type Road, topicOf, unwrapFromGossip, wrapForGossip } from './roads.ts'
 import { makeSnapshots, type Snapshots } from './snapshot/snapshots.ts'
-import { decodeMessage, encodeMessage, makeBlock } from './wire/codec.ts'
+import { decodeMessage, encodeMessage, makeBlock, requestsRootOf } from './wire/codec.ts'
 import { verdictOf } from './wire/gossip-rules.ts'
 import { signMessage, type Verifier } from './wire/verify.ts'
 
@@ -285,7 +282,7 @@ export function makeDriver(options: DriverOptions): Driver {
     if (self === null) return
     const { blockRequestsMax, blockBytesMax } = ledger.views.parameters()
     const requests = mempool.take({ countMax: blockRequestsMax, bytesMax: blockBytesMax })
-    const requestsRoot = asDigest(toHex(merkleRoot(requests.map(request => request.bytes))))
+    const requestsRoot = requestsRootOf(requests)
     const nowMs = clock.nowMs()
     const block = makeBlock(ledger.headerFor({ author: self, view, nowMs, requests, requestsRoot }), requests)
     feed({ type: 'built', height: block.header.height, view, block, nowMs: clock.steadyMs() })

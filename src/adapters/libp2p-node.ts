@@ -13,8 +13,10 @@ import type { LevelDatastore } from 'datastore-level'
 import { createLibp2p } from 'libp2p'
 import type { Gate } from './libp2p-gate.ts'
 import { type GossipNode, gossipService } from './libp2p-gossip.ts'
+import { joiningFrames, joiningWrites } from './libp2p-joined.ts'
 import type { KnownPeer } from './libp2p-keeper.ts'
 import { privateNoise } from './libp2p-private-network.ts'
+import { cheapChunkEnds, rareWindowUpdates } from './libp2p-trimmed.ts'
 
 const MiB = 1_048_576
 
@@ -47,9 +49,15 @@ export async function makeNode(options: NodeOptions): Promise<GossipNode> {
     peerStore: { maxAddressAge: Number.POSITIVE_INFINITY, maxPeerAge: Number.POSITIVE_INFINITY },
     addresses: { listen: [...options.listen], announce: [...options.announce] },
     transports: [tcp({ backlog: 512 })],
-    connectionEncrypters: [privateNoise(options.swarmKey, failure => options.gate.handshakeFailed(failure))],
+    connectionEncrypters: [
+      joiningWrites(cheapChunkEnds(privateNoise(options.swarmKey, failure => options.gate.handshakeFailed(failure)))),
+    ],
     // The window must not outgrow the read buffer, or a paused stream is reset. 2 MiB is 40 MB/s at 50 ms.
-    streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: 2 * MiB, maxReadBufferLength: 6 * MiB } })],
+    streamMuxers: [
+      joiningFrames(
+        rareWindowUpdates(yamux({ streamOptions: { maxStreamWindowSize: 2 * MiB, maxReadBufferLength: 6 * MiB } })),
+      ),
+    ],
     connectionGater: options.gate.gater,
     connectionManager: {
       maxConnections: 1_024,

@@ -16,7 +16,7 @@ export function toJson(value: unknown): unknown {
 }
 
 export function requestJson(request: Request): Record<string, unknown> {
-  const { bytes: _, type: __, ...fields } = request
+  const { bytes: _, type: __, leaf: ___, ...fields } = request
   return toJson(fields) as Record<string, unknown>
 }
 

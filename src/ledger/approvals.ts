@@ -1,7 +1,7 @@
 // m of n: an operation of the authority takes effect when `threshold` distinct keys have submitted an equal one. Until then the state
 // holds who has. An approval that stays alone for a week no longer counts: nobody should complete a forgotten wish years later.
 
-import { encode } from '@ipld/dag-cbor'
+import { encode } from '../model/dag-cbor.ts'
 import { digestOf } from '../model/hash.ts'
 import type { Operation, Outcome } from '../model/operations.ts'
 import { actingAuthority } from './actors.ts'

@@ -2,11 +2,11 @@
 // blocks, at block time. No clock, no IO; what reaches it has been checked by wire (signatures, digests, shapes).
 // Not here: agreement (consensus), storage (adapters), what a hospital thinks of a grant (enforcer).
 
-import { encode } from '@ipld/dag-cbor'
 import { RULES_VERSION } from '../access/decide.ts'
 import { rulesOf } from '../access/rules.ts'
 import type { Block, BlockHeader, Request } from '../model/block.ts'
 import { type Committee, leadAfter } from '../model/committee.ts'
+import { encode } from '../model/dag-cbor.ts'
 import { assert } from '../model/errors.ts'
 import type { Genesis } from '../model/genesis.ts'
 import { digestOf, fromHex } from '../model/hash.ts'

@@ -1,7 +1,8 @@
 // A typed table over the state: values are dag-cbor tuples, one field after the other in a fixed order. The tuple's first element is the
 // layout's version. What was decoded is remembered, so that a busy patient's policies are not decoded for each request.
 
-import { decode, encode } from '@ipld/dag-cbor'
+import { decode } from '@ipld/dag-cbor'
+import { encode } from '../model/dag-cbor.ts'
 import { assert } from '../model/errors.ts'
 import type { State } from './state.ts'
 

@@ -32,6 +32,8 @@ export type Request = {
   readonly id: RequestId
   /** Exact canonical bytes, signature included; kept so that nobody encodes twice. */
   readonly bytes: Uint8Array
+  /** Their leaf hash in a block's tree (model/merkle.ts `leafText`); kept so that nobody hashes twice. */
+  readonly leaf: string
 }
 
 export type BlockHeader = {

@@ -2,33 +2,58 @@
 // commitments. The prefixes keep a node from being passed off as a leaf. In model because ledger, wire and records all need it.
 // Not here: the sparse tree over the ledger's state (ledger/sparse-tree.ts).
 
-import { sha256, sha256Joined } from './hash.ts'
+import { Behind } from './behind.ts'
+import { sha256, sha256Into, sha256Joined, sha256Text } from './hash.ts'
 
 /** Longest proof that is looked at: a tree of 2^53 leaves is not deeper. */
 const PROOF_LENGTH_MAX = 53
 const DIGEST_BYTES = 32
+const NODE_PREFIX = 1
 const LEAF_PREFIX = Uint8Array.of(0)
+const leafInput = new Behind(LEAF_PREFIX)
 /** Below this a copy behind the prefix is cheaper than a hash in steps. */
 const COPIED_MAX = 16 * 1024
 
 /** SHA-256 of 0x00 ‖ bytes. */
-export function leafHash(bytes: Uint8Array): Uint8Array {
-  if (bytes.length > COPIED_MAX) return sha256Joined(LEAF_PREFIX, bytes)
-  const input = Buffer.allocUnsafe(1 + bytes.length)
-  input[0] = 0
-  input.set(bytes, 1)
-  return sha256(input)
-}
+export const leafHash = (bytes: Uint8Array): Uint8Array =>
+  bytes.length > COPIED_MAX ? sha256Joined(LEAF_PREFIX, bytes) : sha256(leafInput.lay(bytes))
+
+/** The same as a text of 32 characters, one for each byte. */
+export const leafText = (bytes: Uint8Array): string => sha256Text(leafInput.lay(bytes))
 
 /** Root over the leaves' exact bytes; SHA-256 of nothing for an empty list. */
 export const merkleRoot = (leaves: readonly Uint8Array[]): Uint8Array => rootOfLeafHashes(leaves.map(leafHash))
 
 /** Root over hashes that `leafHash` made. */
 export function rootOfLeafHashes(hashes: readonly Uint8Array[]): Uint8Array {
-  if (hashes.length === 0) return sha256(new Uint8Array(0))
-  let level = hashes
-  while (level.length > 1) level = levelAbove(level)
-  return level[0]!
+  const level = Buffer.allocUnsafe(hashes.length * DIGEST_BYTES)
+  hashes.forEach((hash, i) => void level.set(hash, i * DIGEST_BYTES))
+  return rootOfLevel(level, hashes.length)
+}
+
+/** Root over hashes that `leafText` made. */
+export function rootOfLeafTexts(hashes: readonly string[]): Uint8Array {
+  const level = Buffer.allocUnsafe(hashes.length * DIGEST_BYTES)
+  hashes.forEach((hash, i) => void level.write(hash, i * DIGEST_BYTES, DIGEST_BYTES, 'latin1'))
+  return rootOfLevel(level, hashes.length)
+}
+
+/** Each level is written over the one below it. */
+function rootOfLevel(level: Buffer, leaves: number): Uint8Array {
+  if (leaves === 0) return sha256(new Uint8Array(0))
+  const input = Buffer.alloc(1 + 2 * DIGEST_BYTES, NODE_PREFIX)
+  for (let count = leaves; count > 1; count = Math.ceil(count / 2)) {
+    for (let i = 0; i < count; i += 2) {
+      const from = i * DIGEST_BYTES
+      const to = (i / 2) * DIGEST_BYTES
+      if (i + 1 === count) level.copy(level, to, from, from + DIGEST_BYTES)
+      else {
+        level.copy(input, 1, from, from + 2 * DIGEST_BYTES)
+        sha256Into(input, level, to)
+      }
+    }
+  }
+  return Buffer.from(level.subarray(0, DIGEST_BYTES))
 }
 
 /** The siblings from the leaf up to the root. Throws RangeError when `index` is not in the list. */
@@ -98,7 +123,7 @@ function levelAbove(level: readonly Uint8Array[]): Uint8Array[] {
 
 function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
   const input = Buffer.allocUnsafe(1 + 2 * DIGEST_BYTES)
-  input[0] = 1
+  input[0] = NODE_PREFIX
   input.set(left, 1)
   input.set(right, 1 + DIGEST_BYTES)
   return sha256(input)

@@ -7,7 +7,7 @@ import type { Block, BlockHeader, Request } from '../model/block.ts'
 import { assert } from '../model/errors.ts'
 import { blockIdOf, toHex } from '../model/hash.ts'
 import type { BlockId, Digest } from '../model/ids.ts'
-import { leafHash, rootOfLeafHashes } from '../model/merkle.ts'
+import { leafText, rootOfLeafTexts } from '../model/merkle.ts'
 import type { DecideCertificate } from '../model/messages.ts'
 import { must } from './fault.ts'
 import { BLOCK_BYTES_MAX, BLOCK_REQUESTS_MAX, DIGEST_BYTES, REQUEST_BYTES_MAX, SIGNATURES_MAX } from './limits.ts'
@@ -37,7 +37,7 @@ const header: Shape<BlockHeader> = tuple<BlockHeader>({
 })
 
 /** Requests that were seen before, by the leaf hash of their bytes: equal hash, equal bytes. */
-export type KnownRequests = (leaf: Uint8Array) => Request | undefined
+export type KnownRequests = (leaf: string) => Request | undefined
 
 /** Bytes whose SHA-256 is the block's id. */
 export const encodeHeader = (value: BlockHeader): Uint8Array => encode(header.write(value))
@@ -46,7 +46,7 @@ export const decodeHeader = (bytes: Uint8Array): BlockHeader => readAll(bytes, H
 
 /** The root for a header over these requests. */
 export const requestsRootOf = (requests: readonly Request[]): Digest =>
-  toHex(rootOfLeafHashes(requests.map(leafOf))) as Digest
+  toHex(rootOfLeafTexts(requests.map(request => request.leaf))) as Digest
 
 /** Caller computed root and count from these requests. */
 export function makeBlock(value: BlockHeader, requests: readonly Request[]): Block {
@@ -69,28 +69,12 @@ export function decodeBlock(bytes: Uint8Array, known: KnownRequests = () => unde
     must(count === value.requestCount, 'request-count')
     const views: Uint8Array[] = []
     for (let i = 0; i < count; i++) views.push(reader.view(REQUEST_BYTES_MAX))
-    const leaves = views.map(leafHash)
+    const leaves = views.map(leafText)
     // The root first: a header that does not fit costs no decoding.
-    must(toHex(rootOfLeafHashes(leaves)) === value.requestsRoot, 'requests-root')
-    const requests = views.map((view, i) => {
-      const leaf = leaves[i] as Uint8Array
-      const request = known(leaf) ?? decodeRequest(view)
-      leafHashes.set(request, leaf)
-      return request
-    })
+    must(toHex(rootOfLeafTexts(leaves)) === value.requestsRoot, 'requests-root')
+    const requests = leaves.map((leaf, i) => known(leaf) ?? decodeRequest(views[i] as Uint8Array, leaf))
     return { header: value, requests, id: blockIdOf(headerBytes), bytes }
   })
-}
-
-const leafHashes = new WeakMap<Request, Uint8Array>()
-
-/** Leaf hash of a request's bytes, computed once for each object. */
-export function leafOf(request: Request): Uint8Array {
-  const found = leafHashes.get(request)
-  if (found !== undefined) return found
-  const leaf = leafHash(request.bytes)
-  leafHashes.set(request, leaf)
-  return leaf
 }
 
 /** For people and `--json`. */

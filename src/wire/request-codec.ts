@@ -7,6 +7,7 @@
 import type { Request, SignatureScheme } from '../model/block.ts'
 import { digestOf, fromHex, requestIdOf } from '../model/hash.ts'
 import type { Digest, Identifier, PublicKey, Timestamp } from '../model/ids.ts'
+import { leafText } from '../model/merkle.ts'
 import type { Operation } from '../model/operations.ts'
 import { must } from './fault.ts'
 import {
@@ -52,7 +53,10 @@ export const requestSignedBytes = (fields: RequestStatement): Uint8Array =>
 
 /** `network`: the id that stands in the statement. */
 export const signedBytesOf = (networkId: Digest, statement: Uint8Array): Uint8Array =>
-  Buffer.concat([DOMAIN, fromHex(networkId), statement])
+  Buffer.concat([signedPrefix(networkId), statement])
+
+/** What stands before the statement in the signed bytes. */
+export const signedPrefix = (networkId: Digest): Uint8Array => Buffer.concat([DOMAIN, fromHex(networkId)])
 
 /** Puts the signature to the statement. */
 export function sealRequest(statement: Uint8Array, signature: Uint8Array): Request {
@@ -62,14 +66,14 @@ export function sealRequest(statement: Uint8Array, signature: Uint8Array): Reque
 /** Exact bytes as they came or were made. */
 export const encodeRequest = (request: Request): Uint8Array => request.bytes
 
-/** Well-formed, not yet checked: `verify.ts` makes it Verified. Throws WireFault. */
-export function decodeRequest(bytes: Uint8Array): Request {
+/** Well-formed, not yet checked: `verify.ts` makes it Verified. `leaf`: when the caller has hashed the bytes. Throws WireFault. */
+export function decodeRequest(bytes: Uint8Array, leaf?: string): Request {
   return readAll(bytes, REQUEST_BYTES_MAX, reader => {
     reader.tuple(3)
     must(reader.uint() === VERSION, 'unknown-version')
     const statement = reader.view(REQUEST_BYTES_MAX)
     const signature = reader.fixed(SIGNATURE_BYTES)
-    return { ...readStatement(statement), signature, id: requestIdOf(statement), bytes }
+    return readStatement(statement, signature, bytes, leaf ?? leafText(bytes))
   })
 }
 
@@ -81,7 +85,7 @@ export function statementOf(request: Request): Uint8Array {
   return reader.view(REQUEST_BYTES_MAX)
 }
 
-function readStatement(statement: Uint8Array): Omit<Request, 'signature' | 'id' | 'bytes'> {
+function readStatement(statement: Uint8Array, signature: Uint8Array, bytes: Uint8Array, leaf: string): Request {
   const reader = new Reader(statement)
   reader.tuple(7)
   must(reader.uint() === VERSION, 'unknown-version')
@@ -102,6 +106,10 @@ function readStatement(statement: Uint8Array): Omit<Request, 'signature' | 'id' 
     operation: asked,
     scheme,
     publicKey,
+    signature,
+    id: requestIdOf(statement),
+    bytes,
+    leaf,
   }
 }
 
@@ -113,14 +121,14 @@ const keyOf = (scheme: SignatureScheme): typeof ed25519 => (scheme === 1 ? ed255
 export const encodeRequestBatch = (requests: readonly Request[]): Uint8Array =>
   encode([VERSION, requests.map(request => request.bytes)])
 
-/** Each request's bytes, copied: a queued request must not keep its batch alive. Throws WireFault. */
+/** Each request's bytes, a view into the batch: what is kept of it is copied by the verifier. Throws WireFault. */
 export function decodeRequestBatch(bytes: Uint8Array): readonly Uint8Array[] {
   return readAll(bytes, BATCH_BYTES_MAX, reader => {
     reader.tuple(2)
     must(reader.uint() === VERSION, 'unknown-version')
     const count = reader.list(BATCH_REQUESTS_MAX)
     const requests: Uint8Array[] = []
-    for (let i = 0; i < count; i++) requests.push(reader.bytes(REQUEST_BYTES_MAX))
+    for (let i = 0; i < count; i++) requests.push(reader.view(REQUEST_BYTES_MAX))
     return requests
   })
 }

@@ -14,11 +14,13 @@ import { ED25519_KEY_BYTES, SECP256K1_KEY_BYTES, SIGNATURE_BYTES } from './limit
 /** False, never a throw, for anything that is not a valid signature. */
 export function verifySignature(publicKey: PublicKey, bytes: Uint8Array, signature: Uint8Array): boolean {
   if (signature.length !== SIGNATURE_BYTES || publicKey.length !== 2 * ED25519_KEY_BYTES) return false
-  const key = fromHex(publicKey)
   // A digit that is none shortens the key.
-  if (key.length !== ED25519_KEY_BYTES) return false
+  if (key.write(publicKey, 0, ED25519_KEY_BYTES, 'hex') !== ED25519_KEY_BYTES) return false
   return sodium.crypto_sign_verify_detached(signature, bytes, key)
 }
+
+/** Of the check under way. */
+const key = Buffer.alloc(ED25519_KEY_BYTES)
 
 /** A user's signature under either scheme (P-21); institutions and validators have Ed25519 keys alone. */
 export function verifyUserSignature(

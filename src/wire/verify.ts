@@ -4,11 +4,12 @@
 // have put there blames nobody.
 // Not here: rules that need the state of a replica or of the ledger (R2: who is primary, `select`, state digest, clock).
 
+import { Behind } from '../model/behind.ts'
 import type { Block, Request } from '../model/block.ts'
 import type { Committee } from '../model/committee.ts'
 import { digestOf } from '../model/hash.ts'
 import { type Digest, type Height, previousHeight, type ValidatorIndex, type Verified } from '../model/ids.ts'
-import { leafHash } from '../model/merkle.ts'
+import { leafText } from '../model/merkle.ts'
 import type {
   Body,
   Commit,
@@ -22,12 +23,12 @@ import type {
   ViewChange,
 } from '../model/messages.ts'
 import type { SignatureJob } from '../ports.ts'
-import { decodeBlock, leafOf } from './block-codec.ts'
+import { decodeBlock } from './block-codec.ts'
 import { WireFault } from './fault.ts'
 import { REQUEST_BYTES_MAX } from './limits.ts'
 import { decodeMessage, messageSignedBytes, voteSignedBytes } from './messages-codec.ts'
 import { Recent } from './recent.ts'
-import { decodeRequest, signedBytesOf, statementOf } from './request-codec.ts'
+import { decodeRequest, signedBytesOf, signedPrefix, statementOf } from './request-codec.ts'
 import { verifySignature, verifyUserSignature } from './signature.ts'
 
 export { makeRequest, signMessage } from './sign.ts'
@@ -70,10 +71,12 @@ export function makeVerifier(options: {
 }): Verifier {
   const { chainId, committeeAt } = options
   const requests = new Recent<Verified<Request>>(REQUEST_CACHE_BYTES)
+  /** Checked in a thread, together with a range of blocks. */
   const provenRequests = new WeakSet<Request>()
   const provenCertificates = new WeakSet<DecideCertificate>()
   const signatures = new Recent<string>(SIGNATURE_CACHE)
-  const knownRequest = (leaf: Uint8Array): Verified<Request> | undefined => requests.get(textOf(leaf))
+  const knownRequest = (leaf: string): Verified<Request> | undefined => requests.get(leaf)
+  const signedInput = new Behind(signedPrefix(chainId))
 
   return {
     request: bytes => guarded(() => checkRequestBytes(bytes)),
@@ -88,27 +91,26 @@ export function makeVerifier(options: {
 
   function checkRequestBytes(bytes: Uint8Array): Checked<Request> {
     if (bytes.length > REQUEST_BYTES_MAX) return fault('too-large')
-    const leaf = leafHash(bytes)
+    const leaf = leafText(bytes)
     const known = knownRequest(leaf)
     if (known !== undefined) return { type: 'ok', value: known }
-    const request = decodeRequest(bytes)
+    const request = decodeRequest(ownBytes(bytes), leaf)
     const reason = lieOfRequest(request)
-    return reason === null ? { type: 'ok', value: remember(leaf, request) } : fault(reason)
+    return reason === null ? { type: 'ok', value: remember(request) } : fault(reason)
   }
 
   function lieOfRequest(request: Request): string | null {
     if (request.network !== chainId) return 'wrong-network'
-    const signed = signedBytesOf(request.network, statementOf(request))
+    const signed = signedInput.lay(statementOf(request))
     // That the key may speak for the client, the registry decides (ledger/actors.ts): keys are rotated.
     const { scheme, publicKey, signature } = request
     return verifyUserSignature(scheme, publicKey, signed, signature) ? null : 'request-signature'
   }
 
-  /** With bytes of its own: a view (which a Buffer's `slice` is) would keep the whole block or batch alive for one request. */
-  function remember(leaf: Uint8Array, request: Request): Verified<Request> {
-    const kept = { ...request, bytes: new Uint8Array(request.bytes) } as Verified<Request>
-    requests.set(textOf(leaf), kept, kept.bytes.length)
-    provenRequests.add(kept)
+  function remember(request: Request): Verified<Request> {
+    const bytes = ownBytes(request.bytes)
+    const kept = (bytes === request.bytes ? request : { ...request, bytes }) as Verified<Request>
+    requests.set(kept.leaf, kept, bytes.length)
     return kept
   }
 
@@ -116,13 +118,10 @@ export function makeVerifier(options: {
   function lieOfBlock(block: Block): string | null {
     if (block.header.chainId !== chainId) return 'wrong-chain'
     for (const request of block.requests) {
-      // Decoding gave back the very object that was verified, unless the block was decoded before that.
-      if (provenRequests.has(request)) continue
-      const leaf = leafOf(request)
-      if (knownRequest(leaf) !== undefined) continue
+      if (provenRequests.has(request) || knownRequest(request.leaf) !== undefined) continue
       const reason = lieOfRequest(request)
       if (reason !== null) return reason
-      remember(leaf, request)
+      remember(request)
     }
     return null
   }
@@ -169,7 +168,8 @@ export function makeVerifier(options: {
 
   /** Accounts (scheme 2) are checked where they stand. */
   function isToBeProven(request: Request): boolean {
-    return request.scheme === 1 && request.network === chainId && !provenRequests.has(request)
+    if (request.scheme !== 1 || request.network !== chainId) return false
+    return !provenRequests.has(request) && knownRequest(request.leaf) === undefined
   }
 
   function checkCertificate(certificate: DecideCertificate): Checked<DecideCertificate> {
@@ -334,6 +334,10 @@ const isSignedLie = (reason: string): boolean =>
 /** A key for a Map; one character for each byte. */
 const textOf = (bytes: Uint8Array): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
+
+/** A view (which a Buffer's `slice` is) would keep the whole block or batch alive for one request. */
+const ownBytes = (bytes: Uint8Array): Uint8Array =>
+  bytes.length === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes)
 
 const ok = <T extends object>(value: T): Checked<T> => ({ type: 'ok', value: value as Verified<T> })
 

@@ -17,6 +17,7 @@ import type { Operation } from '../../src/model/operations.ts'
 import { makeRequest } from '../../src/wire/verify.ts'
 import { agreed, createSwarm, PASSWORD, type Swarm, settled } from '../e2e/swarm.ts'
 import { type LoadResult, makeLoad, type Signed, seeded } from './load.ts'
+import { noteWindow } from './profile.ts'
 
 export type CommitFigures = {
   readonly requestBytes: number
@@ -25,9 +26,12 @@ export type CommitFigures = {
   readonly half: LoadResult
   /** CPU of the four peers for each 1,000 requests committed at saturation, ms. */
   readonly cpuMsPer1000: number
+  /** CPU of this process, which makes the load on the same cores, for each 1,000 requests, ms. */
+  readonly generatorCpuMsPer1000: number
   readonly perSecond: number
   /** Requests in the blocks of the saturated phase, counted from the chain. */
   readonly inChain: number
+  readonly blocks: number
   readonly head: string
   readonly height: number
 }
@@ -65,9 +69,11 @@ export async function measureCommits(
 
     source.prepare(Math.ceil(options.seconds * 6_000))
     const before = await agreed(swarm.peers)
-    const cpuBefore = cpuMs(swarm)
+    const [cpuBefore, ownBefore, fromUs] = [cpuMs(swarm), process.cpuUsage(), nowUs()]
     const saturated = await load.closed(options.inFlight, options.seconds)
     const cpu = cpuMs(swarm) - cpuBefore
+    const own = process.cpuUsage(ownBefore)
+    if (options.profileDir !== null) await noteWindow(options.profileDir, { fromUs, toUs: nowUs() })
     const after = await agreed(swarm.peers)
     const inChain = await requestsBetween(apis[0] as Api, before.height, after.height)
     say(`saturated: ${describe(saturated)}`)
@@ -84,8 +90,10 @@ export async function measureCommits(
       light,
       half,
       cpuMsPer1000: (cpu / inChain) * 1000,
+      generatorCpuMsPer1000: (own.user + own.system) / inChain,
       perSecond,
       inChain,
+      blocks: after.height - before.height,
       head: end.head,
       height: end.height,
     }
@@ -202,6 +210,9 @@ async function requestsBetween(api: Api, from: number, to: number): Promise<numb
   return count
 }
 
+/** On the clock that CPU profiles are written by. */
+const nowUs = (): number => Number(process.hrtime.bigint() / 1000n)
+
 /** User and system time of the peers' processes so far, ms. */
 function cpuMs(swarm: Swarm): number {
   const ticks = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }))
@@ -243,6 +254,7 @@ if (process.argv[1] === import.meta.filename) {
   const floor = 2_000_000 / (4 * 42)
   process.stdout.write(
     `CPU of the four peers: ${figures.cpuMsPer1000.toFixed(0)} ms for 1,000 requests; the signature checks alone are 168 ms\n` +
+      `CPU of the generator: ${figures.generatorCpuMsPer1000.toFixed(0)} ms for 1,000 requests; ${(figures.inChain / figures.blocks).toFixed(0)} requests a block\n` +
       `${((figures.perSecond / floor) * 100).toFixed(0)} % of the bound that four checks of 42 µs on two cores set (${floor.toFixed(0)}/s)\n` +
       `head ${figures.head} at height ${figures.height}, equal on all four peers\n`,
   )

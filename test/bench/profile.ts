@@ -1,8 +1,9 @@
 // Where the time of a peer goes: reads the CPU profiles that `--profile DIR` of a benchmark left and prints self time by room of the
-// source and by package, and the functions that cost most.
+// source and by package, and the functions that cost most. A benchmark may have noted the phase that counts (window.json): then only that.
 //   node test/bench/profile.ts DIR
 
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 type ProfileNode = {
@@ -13,9 +14,13 @@ type Profile = {
   readonly nodes: readonly ProfileNode[]
   readonly samples: readonly number[]
   readonly timeDeltas: readonly number[]
+  /** µs on the monotonic clock. */
+  readonly startTime: number
 }
+/** µs on the monotonic clock. */
+type Window = { readonly fromUs: number; readonly toUs: number }
 
-const TOP = 25
+const TOP = 40
 
 /** `src/wire`, `node_modules/@libp2p/gossipsub`, `node:crypto`, `(garbage collector)`. */
 function placeOf(node: ProfileNode): string {
@@ -28,34 +33,52 @@ function placeOf(node: ProfileNode): string {
   return own === null ? url : `src/${(own[2] as string).split('/')[0]}`
 }
 
-const directory = process.argv[2]
-if (directory === undefined) throw new Error('name the folder with the profiles')
-const files = readdirSync(directory).filter(name => name.endsWith('.cpuprofile'))
-const places = new Map<string, number>()
-const functions = new Map<string, number>()
-let busyUs = 0
-for (const file of files) {
-  const profile = JSON.parse(readFileSync(join(directory, file), 'utf8')) as Profile
-  const nodes = new Map(profile.nodes.map(node => [node.id, node]))
-  profile.samples.forEach((id, i) => {
-    const node = nodes.get(id)
-    const us = profile.timeDeltas[i] ?? 0
-    if (node === undefined || node.callFrame.functionName === '(idle)') return
-    busyUs += us
-    const place = placeOf(node)
-    places.set(place, (places.get(place) ?? 0) + us)
-    const name = `${node.callFrame.functionName || '(anonymous)'}  ${place}:${node.callFrame.lineNumber + 1}`
-    functions.set(name, (functions.get(name) ?? 0) + us)
-  })
+const windowFile = (directory: string): string => join(directory, 'window.json')
+
+export async function noteWindow(directory: string, window: Window): Promise<void> {
+  await mkdir(directory, { recursive: true })
+  await writeFile(windowFile(directory), JSON.stringify(window))
 }
 
-const print = (title: string, costs: ReadonlyMap<string, number>): void => {
-  process.stdout.write(`\n${title}\n`)
-  for (const [name, us] of [...costs].sort((a, b) => b[1] - a[1]).slice(0, TOP))
-    process.stdout.write(
-      `${((us / busyUs) * 100).toFixed(1).padStart(6)} %  ${(us / 1000).toFixed(0).padStart(8)} ms  ${name}\n`,
-    )
+function report(directory: string): void {
+  const files = readdirSync(directory).filter(name => name.endsWith('.cpuprofile'))
+  const window: Window = existsSync(windowFile(directory))
+    ? (JSON.parse(readFileSync(windowFile(directory), 'utf8')) as Window)
+    : { fromUs: 0, toUs: Number.POSITIVE_INFINITY }
+  const places = new Map<string, number>()
+  const functions = new Map<string, number>()
+  let busyUs = 0
+  for (const file of files) {
+    const profile = JSON.parse(readFileSync(join(directory, file), 'utf8')) as Profile
+    const nodes = new Map(profile.nodes.map(node => [node.id, node]))
+    let atUs = profile.startTime
+    profile.samples.forEach((id, i) => {
+      const node = nodes.get(id)
+      const us = profile.timeDeltas[i] ?? 0
+      atUs += us
+      if (node === undefined || node.callFrame.functionName === '(idle)') return
+      if (atUs < window.fromUs || atUs > window.toUs) return
+      busyUs += us
+      const place = placeOf(node)
+      places.set(place, (places.get(place) ?? 0) + us)
+      const name = `${node.callFrame.functionName || '(anonymous)'}  ${place}:${node.callFrame.lineNumber + 1}`
+      functions.set(name, (functions.get(name) ?? 0) + us)
+    })
+  }
+  const print = (title: string, costs: ReadonlyMap<string, number>): void => {
+    process.stdout.write(`\n${title}\n`)
+    for (const [name, us] of [...costs].sort((a, b) => b[1] - a[1]).slice(0, TOP))
+      process.stdout.write(
+        `${((us / busyUs) * 100).toFixed(1).padStart(6)} %  ${(us / 1000).toFixed(0).padStart(8)} ms  ${name}\n`,
+      )
+  }
+  process.stdout.write(`${files.length} processes, ${(busyUs / 1e6).toFixed(1)} s busy\n`)
+  print('by place', places)
+  print('by function (self time)', functions)
 }
-process.stdout.write(`${files.length} processes, ${(busyUs / 1e6).toFixed(1)} s busy\n`)
-print('by place', places)
-print('by function (self time)', functions)
+
+if (process.argv[1] === import.meta.filename) {
+  const directory = process.argv[2]
+  if (directory === undefined) throw new Error('name the folder with the profiles')
+  report(directory)
+}

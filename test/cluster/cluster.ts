@@ -19,7 +19,7 @@ import type { ChainParameters, Operation, RequestResult } from '../../src/model/
 import { openChain } from '../../src/open-chain.ts'
 import type { Clock, Log, Network, SignatureJob, Storage } from '../../src/ports.ts'
 import { chainIdOf, genesisCommittee, parseGenesis } from '../../src/wire/codec.ts'
-import { makeRequest, makeVerifier } from '../../src/wire/verify.ts'
+import { makeRequest, makeVerifier, type Verifier } from '../../src/wire/verify.ts'
 import { genesisJson, type Key, keyOf, TIME } from '../wire/samples.ts'
 
 const STEP_MS = 5
@@ -112,6 +112,11 @@ export class Cluster {
     return this
   }
 
+  /** As bytes come in at one peer's door. */
+  verify(index: number, bytes: Uint8Array): ReturnType<Verifier['request']> {
+    return (this.peer(index) as Slot).verifier.request(bytes)
+  }
+
   /** With what is on its disk; `signFrom` null: as one that lost it. */
   async startPeer(index: number, signFrom: Height | null = 1 as Height): Promise<ClusterPeer> {
     const key = keyOf(`hospital ${index}`)
@@ -136,10 +141,11 @@ export class Cluster {
         mempool,
       },
       ...{ fatal: null, signsFrom: signFrom, driver: null as unknown as Driver },
+      verifier: makeVerifier({ chainId, committeeAt: height => ledger.committeeAt(height) }),
     }
     slot.driver = makeDriver({
       ...{ chainId, ledger, mempool, storage, network, clock, log, headCertificate, signFrom, signer: key },
-      verifier: makeVerifier({ chainId, committeeAt: height => ledger.committeeAt(height) }),
+      verifier: slot.verifier,
       // None here: each block is then checked where it is taken.
       signatures: { check: async jobs => this.#options.checkSignatures?.(jobs) ?? [] },
       restored: await storage.loadVotes(),
@@ -261,7 +267,7 @@ export class Cluster {
   }
 }
 
-type Slot = { -readonly [K in keyof ClusterPeer]: ClusterPeer[K] }
+type Slot = { -readonly [K in keyof ClusterPeer]: ClusterPeer[K] } & { readonly verifier: Verifier }
 
 export const peerIdOf = (index: number): PeerId => `peer-${index}` as PeerId
 

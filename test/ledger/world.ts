@@ -20,6 +20,7 @@ import type {
   ValidatorIndex,
   View,
 } from '../../src/model/ids.ts'
+import { leafText } from '../../src/model/merkle.ts'
 import type {
   AccessRequest,
   ChainParameters,
@@ -119,7 +120,7 @@ export class World {
     return {
       ...{ type: 'REQUEST', version: 1, network: change.network ?? this.ledger.chainId },
       ...{ client: change.client ?? idNamed(by), timestamp, operation, scheme: change.scheme ?? 1, publicKey },
-      ...{ signature: new Uint8Array(64), id: digestOf(bytes) as RequestId, bytes },
+      ...{ signature: new Uint8Array(64), id: digestOf(bytes) as RequestId, bytes, leaf: leafText(bytes) },
     }
   }
 

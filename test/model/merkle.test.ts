@@ -10,8 +10,10 @@ import {
   inclusionProof,
   inclusionProofOfLeafHashes,
   leafHash,
+  leafText,
   merkleRoot,
   rootOfLeafHashes,
+  rootOfLeafTexts,
   verifyInclusion,
 } from '../../src/model/merkle.ts'
 
@@ -133,4 +135,18 @@ test('a node cannot be passed off as a leaf', () => {
   const [a, b] = [new Uint8Array([1]), new Uint8Array([2])]
   const inner = Buffer.concat([leafHash(a), leafHash(b)])
   assert.notDeepEqual(merkleRoot([inner]), merkleRoot([a, b]))
+})
+
+test('leaf hashes as texts are the same hashes, for short and long leaves, one after the other', () => {
+  for (const length of [0, 1, 259, 1023, 1024, 16_384, 65_536, 65_537, 200_000, 3]) {
+    const leaf = new Uint8Array(length).map((_, i) => i * 7 + length)
+    assert.equal(Buffer.from(leafText(leaf), 'latin1').toString('hex'), toHex(leafHash(leaf)))
+  }
+})
+
+test('the root over texts is the root over the hashes, for each size', () => {
+  for (let size = 0; size < 70; size++) {
+    const leaves = Array.from({ length: size }, (_, i) => Uint8Array.of(i, size))
+    assert.equal(toHex(rootOfLeafTexts(leaves.map(leafText))), toHex(merkleRoot(leaves)))
+  }
 })
