@@ -45,6 +45,7 @@ const WALLS: Readonly<Record<string, Wall>> = {
       'records/deidentify/dicom.ts',
       'records/deidentify/fhir.ts',
       'records/deidentify/rules.ts',
+      'short-lived.ts',
     ],
     packages: ['*'],
   },
