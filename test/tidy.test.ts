@@ -27,7 +27,15 @@ const WALLS: Readonly<Record<string, Wall>> = {
   enforcer: { rooms: ['model', 'access'], packages: [] },
   records: {
     rooms: ['model', 'ports.ts'],
-    packages: ['age-encryption', 'hpke', 'shamir-secret-sharing', 'node:crypto', 'node:stream', '@ipld/dag-cbor'],
+    packages: [
+      'age-encryption',
+      'hpke',
+      'shamir-secret-sharing',
+      'sodium-native',
+      'node:crypto',
+      'node:stream',
+      '@ipld/dag-cbor',
+    ],
   },
   identity: { rooms: ['model', 'access'], packages: ['*'] },
   interop: { rooms: ['model', 'access'], packages: [] },
