@@ -2,11 +2,13 @@
 // in a scavenge, which takes a millisecond, but begins one only when their JavaScript side fills the young space; the bytes of buffers lie
 // outside. So every 64 MiB of them it marks the whole heap instead, on all cores, and until then keeps what is dead. Measured: more than
 // half of the CPU time of both peers of a transfer, and a third of their memory. Whoever moves large buffers says so here, and the
-// scavenge comes in time. Not here: buffers that stay.
+// scavenge comes in time. And since the buffers under way count as growth of the heap too, which V8 allows a third of before it marks,
+// it may double here. Not here: buffers that stay.
 
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
+const HEAP_GROWING_PERCENT = 100
 /** Large against what a scavenge costs, small against the processor's cache and the 64 MiB. */
 const SCAVENGE_EVERY_BYTES = 8 * 1024 * 1024
 
@@ -26,6 +28,7 @@ export function noteShortLived(bytes: number): void {
 
 /** Node has no call for a scavenge; V8 has, for whoever sets the flag, and only contexts made after that see it. */
 function findCollector(): Collect {
+  setFlagsFromString(`--heap-growing-percent=${HEAP_GROWING_PERCENT}`)
   setFlagsFromString('--expose-gc')
   const found: unknown = runInNewContext('globalThis.gc')
   setFlagsFromString('--no-expose-gc')
