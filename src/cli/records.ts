@@ -7,7 +7,8 @@ import type { Command } from 'commander'
 import { type Api, type Line, type Query, toError } from '../api/client.ts'
 import { EmrmError } from '../model/errors.ts'
 import { homeCommand, institutionId, withApi, withOptionalKey } from './home.ts'
-import { endProgress, handle, progress, type Session, table } from './session.ts'
+import { makeByteProgress } from './progress.ts'
+import { endProgress, handle, type Session, table } from './session.ts'
 import { collect, readRecordId, readUserId } from './values.ts'
 
 type AddOptions = {
@@ -120,16 +121,23 @@ function addedLines({ twinRefused, ...added }: Line): readonly string[] {
   return refused === undefined ? table(added) : [...table(added), `no twin: ${refused.message}`]
 }
 
+type Source = {
+  readonly bytes: AsyncIterable<Uint8Array>
+  /** Null for what is piped in. */
+  readonly size: number | null
+}
+
 async function upload(
   session: Session,
   api: Api,
   query: Query,
-  source: AsyncIterable<Uint8Array>,
+  source: Source,
 ): Promise<Readonly<Record<string, unknown>>> {
+  const shown = makeByteProgress(session)
   let added: Line | null = null
-  for await (const line of api.exchange('/v1/records', query, source)) {
+  for await (const line of api.exchange('/v1/records', query, source.bytes)) {
     const step = line['progress'] as { stage: string; bytes: number } | undefined
-    if (step !== undefined) progress(session, `${step.stage} ${(step.bytes / 1_048_576).toFixed(1)} MiB`)
+    if (step !== undefined) shown.show(step.stage, step.bytes, source.size)
     else if (line['error'] !== undefined) {
       endProgress(session)
       throw toError(line)
@@ -141,10 +149,10 @@ async function upload(
 }
 
 /** Looked at before it is sent, so that a wrong path is said at once. */
-async function openSource(session: Session, file: string): Promise<AsyncIterable<Uint8Array>> {
-  if (file === '-') return session.io.stdin
+async function openSource(session: Session, file: string): Promise<Source> {
+  if (file === '-') return { bytes: session.io.stdin, size: null }
   const found = await stat(file).catch(() => null)
   if (found === null) throw new EmrmError('file-missing', `${file} does not exist; check the path`, { file })
   if (!found.isFile()) throw new EmrmError('file-unreadable', `${file} is not a file; give a file or "-"`, { file })
-  return createReadStream(file, { highWaterMark: 1_048_576 })
+  return { bytes: createReadStream(file, { highWaterMark: 1_048_576 }), size: found.size }
 }
