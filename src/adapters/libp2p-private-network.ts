@@ -9,6 +9,7 @@ import { concat } from 'uint8arrays/concat'
 import { fromString } from 'uint8arrays/from-string'
 import { EmrmError } from '../model/errors.ts'
 import { sha256 } from '../model/hash.ts'
+import { noiseCrypto } from './libp2p-noise-crypto.ts'
 
 const swarmKeyBytes = 32
 const prologueLabel = 'emrm/psk/1'
@@ -41,7 +42,7 @@ export function privateNoise(
   swarmKey: Uint8Array,
   onFailure: (failure: HandshakeFailure) => void,
 ): (components: NoiseComponents) => ConnectionEncrypter {
-  const makeNoise = noise({ prologueBytes: networkPrologue(swarmKey) })
+  const makeNoise = noise({ prologueBytes: networkPrologue(swarmKey), crypto: noiseCrypto })
   return components => reporting(makeNoise(components), onFailure)
 }
 

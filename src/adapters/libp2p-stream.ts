@@ -3,6 +3,7 @@
 // Not here: the bytes of a frame (libp2p-frames.ts), deadlines and who may ask (libp2p-requests.ts).
 
 import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/interface'
+import { noteShortLived } from '../short-lived.ts'
 import { encodeFrame, endMark, FrameDecoder, refusalMark } from './libp2p-frames.ts'
 
 /** Whole frames that may wait for the reader before the stream is paused. The window (2 MiB) may still arrive after that. */
@@ -10,6 +11,9 @@ const queuedBytesHigh = 1_048_576
 const queuedBytesLow = 262_144
 /** What a waiting frame costs besides its bytes, so that a flood of empty ones is bounded too. */
 const frameCostBytes = 128
+/** A byte that is read stands in the socket's buffer, in the decrypted one and in its frame; one that is written in its frame and in the encrypted buffer. */
+const COPIES_READ = 3
+const COPIES_WRITTEN = 2
 /** What may wait in the stream before a writer waits. */
 const writeBytesHigh = 524_288
 
@@ -77,6 +81,7 @@ export class FrameReader implements AsyncIterable<Uint8Array> {
   #onMessage = (event: StreamMessageEvent): void => {
     if (this.#ended || this.#error !== null) return
     this.#onProgress()
+    noteShortLived(COPIES_READ * event.data.byteLength)
     this.#decoder.append(event.data)
     try {
       for (let frame = this.#decoder.next(); frame !== null; frame = this.#decoder.next()) {
@@ -154,6 +159,7 @@ export class FrameWriter {
 
   /** Resolves when the stream can take more. Throws when the stream closed. One write at a time. */
   async write(frame: Uint8Array): Promise<void> {
+    noteShortLived(COPIES_WRITTEN * frame.byteLength)
     this.#stream.send(encodeFrame(frame))
     this.#onProgress()
     while (this.#stream.writeBufferLength > writeBytesHigh && this.#stream.writeStatus === 'writable') {

@@ -12,6 +12,7 @@ import { EmrmError, type ErrorFacts } from '../model/errors.ts'
 import { toHex } from '../model/hash.ts'
 import type { Digest, Identifier, PublicKey } from '../model/ids.ts'
 import { readTextFile } from '../shape.ts'
+import { noteShortLived } from '../short-lived.ts'
 import { HEADERS, querySignedBytes } from './auth.ts'
 import { encodeFrame } from './frames.ts'
 
@@ -50,6 +51,9 @@ export type CallOptions = {
 }
 
 const CALL_TIMEOUT_MS = 60_000
+/** The chunk that was read, the piece that is made of it, and what that becomes. */
+const COPIES_OF_A_DOWNLOAD = 3
+const COPIES_OF_AN_UPLOAD = 1
 
 /** Throws EmrmError `home-missing`, or `peer-not-running` when the home has no live peer. */
 export async function connectApi(paths: HomePaths): Promise<Api> {
@@ -135,7 +139,10 @@ export function makeApi(address: string, token: string, notRunning: (cause: unkn
     async *download(path, query) {
       const incoming = await send('GET', withQuery(path, query), {}, null, CALL_TIMEOUT_MS)
       try {
-        yield* incoming
+        for await (const chunk of incoming) {
+          noteShortLived(COPIES_OF_A_DOWNLOAD * chunk.length)
+          yield chunk
+        }
       } catch (error) {
         throw lost(error)
       }
@@ -165,6 +172,7 @@ async function* noting(source: AsyncIterable<Uint8Array>, failed: { reason?: unk
         throw error
       })
       if (next.done) return
+      noteShortLived(COPIES_OF_AN_UPLOAD * next.value.length)
       yield next.value
     }
   } finally {

@@ -1,9 +1,9 @@
 // The whole of an access (P-47), from the user's side: a signed request, the decision on the chain, sealed shares, ciphertext pieces, a
-// verified plaintext in a file, and the receipt on the chain. The peer carries bytes; only this side, with the recipient key, can open them.
+// verified plaintext in a file or a stream, and the receipt on the chain. The peer carries bytes; only this side, with the recipient key, can open them.
 // Not here: each step's insides (client/, the peer), flags (cli/access.ts).
 
 import type { AccessAttempt, Agent } from '../client/agent.ts'
-import { openRecord, type RecordClaim } from '../client/open.ts'
+import { type OpenOptions, openRecord, openRecordInto, type RecordClaim } from '../client/open.ts'
 import { openPartial } from '../client/partial.ts'
 import type { SigningKey } from '../identity/keystore.ts'
 import { EmrmError } from '../model/errors.ts'
@@ -48,20 +48,22 @@ export type ObtainOptions = {
   readonly key: SigningKey
   readonly chainId: Digest
   readonly attempt: AccessAttempt
-  readonly path: string
-  readonly onProgress: (stage: string, bytes: number) => void
+  /** Where the record goes: a file, or whoever takes its chunks one by one. */
+  readonly output: string | ((chunk: Uint8Array) => Promise<void>)
+  /** `total`: what `bytes` will come to, nearly; null where there is nothing to count. */
+  readonly onProgress: (stage: string, bytes: number, total: number | null) => void
 }
 
 /** Throws EmrmError for what is no decision: a refusal by the chain, too few shares, bytes that do not verify. */
 export async function obtainRecord(options: ObtainOptions): Promise<Obtained> {
   const { api, agent, attempt, onProgress } = options
-  onProgress('deciding', 0)
+  onProgress('deciding', 0, null)
   const { outcome, height } = await submit(api, attempt.request.bytes)
   const request = attempt.request.id
   if (outcome.type === 'denied') return { decision: 'deny', reason: outcome.reason, request, height }
   if (outcome.type !== 'granted') throw refused(outcome, attempt, height)
   const { grant } = outcome
-  onProgress('collecting shares', 0)
+  onProgress('collecting shares', 0, null)
   const { claim, opened, refusals } = await open(options, grant)
   const receipt = await giveReceipt(api, agent, grant, claim)
   return {
@@ -82,7 +84,7 @@ export async function obtainRecord(options: ObtainOptions): Promise<Obtained> {
 type Claimed = RecordClaim & { readonly record: string }
 
 async function open(
-  { api, key, chainId, attempt, path, onProgress }: ObtainOptions,
+  { api, key, chainId, attempt, output, onProgress }: ObtainOptions,
   grant: Grant,
 ): Promise<{
   readonly claim: RecordClaim
@@ -101,24 +103,41 @@ async function open(
       `granted, but only ${shares.length} of ${claim.threshold} hospitals released a share${refusals.length === 0 ? '' : ` (${refusals.map(told).join(', ')})`}; try again while the grant runs`,
       { grant: grant.grant, have: shares.length, need: claim.threshold, refusals: refusals.map(told).join(', ') },
     )
-  const opened = await openResumable(api, grant, {
+  const wanted = {
     claim,
     grant: grant.grant,
     shares: shares.map(shareOf),
     recipient: attempt.recipient,
-    path,
-    onProgress: bytes => onProgress('opening', bytes),
-  })
+    onProgress: (bytes: number) => onProgress('opening', bytes, claim.cipherSize),
+  }
+  const opened =
+    typeof output === 'string'
+      ? await openResumable(api, grant, { ...wanted, path: output })
+      : await openStreamed(api, grant, wanted, output)
   return { claim, opened, refusals }
 }
 
 type Opened = Awaited<ReturnType<typeof openRecord>> & { readonly resumed: number }
 
+type Wanted = Omit<OpenOptions, 'ciphertext'>
+
+/** What went into a stream is gone: there is nothing to go on with. */
+async function openStreamed(
+  api: Api,
+  { grant, record }: Grant,
+  wanted: Wanted,
+  write: (chunk: Uint8Array) => Promise<void>,
+): Promise<Opened> {
+  const leaves = await leavesOf(api, wanted.claim, grant)
+  const ciphertext = api.download(`/v1/records/${record}/ciphertext`, { grant, from: '0' })
+  return { ...(await openRecordInto({ ...wanted, ciphertext, leaves }, write)), resumed: 0 }
+}
+
 /** A small record comes in one go; of a large one the pieces that have arrived are kept until it is whole. */
 async function openResumable(
   api: Api,
   { grant, record }: Grant,
-  wanted: Omit<Parameters<typeof openRecord>[0], 'ciphertext'>,
+  wanted: Wanted & { readonly path: string },
 ): Promise<Opened> {
   const { claim, path } = wanted
   const download = (from: number): AsyncIterable<Uint8Array> =>

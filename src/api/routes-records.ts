@@ -13,6 +13,7 @@ import { asTimestamp, type Identifier, isHexadecimal, type Timestamp } from '../
 import type { AccessReview, Confidentiality, Encounter, RecordAdopt, RecordWithdraw } from '../model/operations.ts'
 import { packLeaves } from '../records/pieces.ts'
 import { readObject, readOneOf, readText } from '../shape.ts'
+import { noteShortLived } from '../short-lived.ts'
 import type { Caller } from './auth.ts'
 import {
   type ApiContext,
@@ -33,6 +34,8 @@ const CONFIDENTIALITIES: readonly Confidentiality[] = ['U', 'L', 'M', 'N', 'R', 
 const RECIPIENT_DIGITS = 2432
 const LABELS_MAX = 32
 const NOTE_LENGTH_MAX = 2_000
+/** The chunk that came, the sealed one, the piece. */
+const COPIES_OF_AN_UPLOAD = 3
 
 export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void {
   const { peer } = context
@@ -56,7 +59,7 @@ export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void
     const gone = new AbortController()
     reply.raw.on('close', () => gone.abort())
     try {
-      const added = await peer.addRecord(request.body as Readable, {
+      const added = await peer.addRecord(noted(request.body as Readable), {
         owner,
         kind: queryText(request, 'kind') ?? null,
         confidentiality,
@@ -144,6 +147,13 @@ export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void
     reply.raw.writeHead(200, { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' })
     await sendBytes(reply.raw, first, pieces)
   })
+}
+
+async function* noted(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    noteShortLived(COPIES_OF_AN_UPLOAD * chunk.length)
+    yield chunk
+  }
 }
 
 async function sendBytes(

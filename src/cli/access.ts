@@ -1,4 +1,4 @@
-// `emrm access request | emergency | review`: request → decision on the chain → shares → pieces → verified plaintext in a file.
+// `emrm access request | emergency | review`: request → decision on the chain → shares → pieces → verified plaintext in a file, or on stdout.
 // A denial is an answer with exit code 3 (P-47); break-the-glass is reviewed afterwards.
 
 import type { Command } from 'commander'
@@ -6,13 +6,18 @@ import type { Command } from 'commander'
 import { type Obtained, obtainRecord, told } from '../api/obtain.ts'
 import { submitOperation } from '../api/operations.ts'
 import { type AccessAttempt, type Agent, makeAgent } from '../client/agent.ts'
+import { EmrmError } from '../model/errors.ts'
 import type { RecordId, RequestId, Timestamp } from '../model/ids.ts'
 import type { Right } from '../model/operations.ts'
 import { homeCommand, type KeyOption, withApi, withKey } from './home.ts'
-import { type Answer, denied, endProgress, handle, progress, type Session, table } from './session.ts'
+import { makeByteProgress } from './progress.ts'
+import { type Answer, denied, endProgress, handle, type Session, table } from './session.ts'
 import { readChoice, readRecordId, readRequestId, requirePurposes } from './values.ts'
 
 type AccessOptions = KeyOption & { readonly home: string; readonly role: string; readonly out: string }
+
+/** As --out. */
+const STDOUT = '-'
 
 export function addAccessCommands(session: Session, program: Command): void {
   const access = program.command('access').description('ask for a record, under the policy of its patient')
@@ -87,19 +92,49 @@ function accessOptions(parent: Command, usage: string, description: string, exam
   return homeCommand(parent, usage, description, example)
     .requiredOption('--key <file>', "the requester's key")
     .requiredOption('--role <role>', "the session's role: one of those the user holds")
-    .requiredOption('--out <file>', 'where the verified record goes; replaced only when all of it was checked')
+    .requiredOption(
+      '--out <file>',
+      'where the verified record goes, replaced only when all of it was checked; "-": stdout',
+    )
+    .addHelpText('after', OUT_HELP)
 }
 
+const OUT_HELP = `
+With --out FILE an access that is cut off goes on where it stopped when it is asked for again.
+With --out - only verified bytes leave: each piece is checked against the root on the chain and authenticated before it is written. Whether
+the whole is what its custodian registered is known at the end: with any exit code but 0 do not use what came. The answer (with --json the
+document) and errors then go to stderr, as its last line.`
+
+/** Resolves when the chunk has left; a reader of ours that is slow is waited for. */
+const writeOut =
+  ({ io }: Session) =>
+  (chunk: Uint8Array): Promise<void> =>
+    new Promise((resolve, reject) => {
+      io.stdout.write(chunk, error => {
+        if (error) reject(outputFailed(error))
+        else resolve()
+      })
+    })
+
+const outputFailed = (cause: Error): EmrmError =>
+  new EmrmError(
+    'output-failed',
+    'stdout cannot be written; see what reads it',
+    { cause: (cause as NodeJS.ErrnoException).code ?? 'unknown' },
+    cause,
+  )
+
 function obtain(session: Session, options: AccessOptions, attemptBy: (agent: Agent) => AccessAttempt): Promise<Answer> {
+  if (options.out === STDOUT) session.answersTo = 'stderr'
+  const bytesShown = makeByteProgress(session)
   return withKey(session, options, async ({ api, key, chainId }) => {
     const agent = makeAgent({ network: chainId, key, now: Date.now })
     try {
       const obtained = await obtainRecord({
         ...{ api, agent, key, chainId },
         attempt: attemptBy(agent),
-        path: options.out,
-        onProgress: (stage, bytes) =>
-          progress(session, bytes === 0 ? stage : `${stage} ${(bytes / 1_048_576).toFixed(1)} MiB`),
+        output: options.out === STDOUT ? writeOut(session) : options.out,
+        onProgress: bytesShown.show,
       })
       return answer(obtained, options.out)
     } finally {

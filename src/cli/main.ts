@@ -21,7 +21,7 @@ import { addUserCommands } from './users.ts'
 /** `argv` without the executable and the script. Never throws for what the user did; resolves to the exit code. */
 export async function main(argv: readonly string[], io: Io): Promise<ExitCode> {
   const json = argv.includes('--json')
-  const session: Session = { io, json, exitCode: EXIT.done }
+  const session: Session = { io, json, exitCode: EXIT.done, answersTo: 'stdout' }
   const program = makeProgram(session)
   try {
     await program.parseAsync([...argv], { from: 'user' })

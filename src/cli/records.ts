@@ -10,7 +10,8 @@ import { EmrmError } from '../model/errors.ts'
 import type { Labelling } from '../records/local-index.ts'
 import { addErasureCommands, erasureLine } from './erasure.ts'
 import { homeCommand, institutionId, withApi, withOptionalKey } from './home.ts'
-import { endProgress, handle, progress, type Session, table } from './session.ts'
+import { makeByteProgress } from './progress.ts'
+import { endProgress, handle, type Session, table } from './session.ts'
 import { collect, readChoice, readRecordId, readTime, readUserId } from './values.ts'
 
 type AddOptions = {
@@ -66,8 +67,9 @@ export function addRecordCommands(session: Session, program: Command): void {
         lastVisit: options.lastVisit === undefined ? undefined : String(options.lastVisit),
         ...(options.twin === true ? { twin: 'true' } : {}),
       }
-      const { source, size } = await openSource(session, file)
-      const document = await upload(session, api, { ...query, size }, source)
+      const source = await openSource(session, file)
+      const size = source.size === null ? {} : { size: String(source.size) }
+      const document = await upload(session, api, { ...query, ...size }, source)
       return { document, lines: addedLines(document) }
     }),
   )
@@ -192,16 +194,23 @@ const UNREAD: Readonly<Record<NonNullable<Labelling['unread']>, string>> = {
   'too-large': 'the record is JSON of more than 32 MiB',
 }
 
+type Source = {
+  readonly bytes: AsyncIterable<Uint8Array>
+  /** Null for what is piped in. */
+  readonly size: number | null
+}
+
 async function upload(
   session: Session,
   api: Api,
   query: Query,
-  source: AsyncIterable<Uint8Array>,
+  source: Source,
 ): Promise<Readonly<Record<string, unknown>>> {
+  const shown = makeByteProgress(session)
   let added: Line | null = null
-  for await (const line of api.exchange('/v1/records', query, source)) {
+  for await (const line of api.exchange('/v1/records', query, source.bytes)) {
     const step = line['progress'] as { stage: string; bytes: number } | undefined
-    if (step !== undefined) progress(session, `${step.stage} ${(step.bytes / 1_048_576).toFixed(1)} MiB`)
+    if (step !== undefined) shown.show(step.stage, step.bytes, source.size)
     else if (line['error'] !== undefined) {
       endProgress(session)
       throw toError(line)
@@ -213,13 +222,10 @@ async function upload(
 }
 
 /** Looked at before it is sent, so that a wrong path is said at once. */
-async function openSource(
-  session: Session,
-  file: string,
-): Promise<{ readonly source: AsyncIterable<Uint8Array>; readonly size?: string }> {
-  if (file === '-') return { source: session.io.stdin }
+async function openSource(session: Session, file: string): Promise<Source> {
+  if (file === '-') return { bytes: session.io.stdin, size: null }
   const found = await stat(file).catch(() => null)
   if (found === null) throw new EmrmError('file-missing', `${file} does not exist; check the path`, { file })
   if (!found.isFile()) throw new EmrmError('file-unreadable', `${file} is not a file; give a file or "-"`, { file })
-  return { source: createReadStream(file, { highWaterMark: 1_048_576 }), size: String(found.size) }
+  return { bytes: createReadStream(file, { highWaterMark: 1_048_576 }), size: found.size }
 }

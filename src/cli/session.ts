@@ -8,7 +8,8 @@ import type { PasswordSource } from '../password.ts'
 
 export type Io = PasswordSource & {
   readonly stdin: NodeJS.ReadStream
-  readonly stdout: { write(text: string): unknown }
+  /** `taken` is called when the bytes have left, or could not. */
+  readonly stdout: { write(text: string | Uint8Array, taken?: (error?: Error | null) => void): unknown }
   readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean }
   /** Aborted by SIGINT and SIGTERM from the first call on; before it, the signals end the process as they always do. */
   readonly stopSignal: () => AbortSignal
@@ -30,6 +31,8 @@ export type Session = {
   readonly io: Io
   readonly json: boolean
   exitCode: ExitCode
+  /** Where answers go: to stderr when stdout carries a record. */
+  answersTo: 'stdout' | 'stderr'
 }
 
 /** Registers what a command does: its answer is printed, its error becomes an error line and an exit code. `arguments` are the command's positional ones. */
@@ -54,7 +57,7 @@ export function handle<Options extends object>(
 export function printAnswer(session: Session, { document, lines, exitCode = EXIT.done }: Answer): void {
   session.exitCode = exitCode
   const text = session.json ? JSON.stringify(document) : lines.join('\n')
-  if (text !== '') session.io.stdout.write(`${text}\n`)
+  if (text !== '') session.io[session.answersTo].write(`${text}\n`)
 }
 
 /** `error CODE: what happened; what to do`. Never a stack trace, unless EMRM_DEBUG asks for it. */
@@ -69,7 +72,7 @@ export function printError(session: Session, error: unknown, exitCode: ExitCode 
   if (!known && session.io.env['EMRM_DEBUG']) session.io.stderr.write(`${(error as Error).stack ?? String(error)}\n`)
   if (session.json) {
     const facts = known ? error.facts : {}
-    session.io.stdout.write(`${JSON.stringify({ error: { ...facts, code, message } })}\n`)
+    session.io[session.answersTo].write(`${JSON.stringify({ error: { ...facts, code, message } })}\n`)
   }
 }
 
@@ -80,7 +83,7 @@ export const denied = (reason: string, facts: Readonly<Record<string, unknown>> 
   exitCode: EXIT.denied,
 })
 
-/** Long work shows where it is on a terminal and stays silent otherwise. */
+/** Long work shows where it is on a terminal and stays silent otherwise. Of bytes: progress.ts. */
 export function progress(session: Session, text: string): void {
   if (session.io.stderr.isTTY === true) session.io.stderr.write(`\r\u001b[K${text}`)
 }

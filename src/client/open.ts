@@ -1,6 +1,7 @@
 // The last step of an access (P-47): the user's own machine opens the released shares, makes the content key, decrypts the ciphertext as it
-// streams in and checks it twice, against `cipherRoot` and against the commitment on the chain (P-12). The plaintext grows under a
-// temporary name and gets its own only when all of it was checked: nothing partial and nothing unproved is ever found there.
+// streams in and checks it twice, against `cipherRoot` and against the commitment on the chain (P-12). In a file the plaintext grows under a
+// temporary name and gets its own only when all of it was checked: nothing partial and nothing unproved is ever found there. Into a stream it
+// goes as it is authenticated, piece by piece, and only the end says whether it was the record that its custodian registered.
 // Not here: asking for access (agent.ts), fetching (the hospital's API).
 
 import { randomBytes } from 'node:crypto'
@@ -36,8 +37,6 @@ export type OpenOptions = {
   readonly leaves?: readonly Uint8Array[]
   /** Each piece, checked. */
   readonly onPiece?: (index: number, piece: Uint8Array) => Promise<void>
-  /** Replaced when it exists and everything was checked. */
-  readonly path: string
   /** Bytes of the record written so far. */
   readonly onProgress?: (bytes: number) => void
   readonly signal?: AbortSignal
@@ -51,43 +50,76 @@ export type OpenedRecord = {
   readonly badShares: readonly number[]
 }
 
-/** Throws EmrmError `shares-insufficient`, `ciphertext-wrong`, `record-corrupt`, `commitment-mismatch`, `output-failed`. */
-export async function openRecord(options: OpenOptions): Promise<OpenedRecord> {
-  const { claim, path } = options
-  const { contentKey, badShares } = await openKey(options)
+/**
+ * `path`: replaced when it exists and everything was checked.
+ * Throws EmrmError `shares-insufficient`, `ciphertext-wrong`, `record-corrupt`, `commitment-mismatch`, `output-failed`.
+ */
+export async function openRecord(options: OpenOptions & { readonly path: string }): Promise<OpenedRecord> {
+  const { path } = options
   const target = resolve(path)
   const temporary = join(dirname(target), `${temporaryPrefix(target)}${randomBytes(6).toString('hex')}`)
   let handle: FileHandle | null = null
   try {
-    await onOutput(path, () => removeLeftovers(target))
-    handle = await onOutput(path, () => open(temporary, 'wx', 0o600))
-    const source = checkedCiphertext(options)
-    const opening = openStream({ contentKey, record: claim.record, source })
-    const file = new WriteBehind(handle)
-    let written = 0
-    for await (const chunk of opening.plaintext) {
-      options.signal?.throwIfAborted()
-      await onOutput(path, () => file.add(chunk))
-      written += chunk.length
-      options.onProgress?.(written)
+    const opened = await openInto(options, async chunks => {
+      await onOutput(path, () => removeLeftovers(target))
+      handle = await onOutput(path, () => open(temporary, 'wx', 0o600))
+      const file = new WriteBehind(handle)
+      for await (const chunk of chunks) await onOutput(path, () => file.add(chunk))
+      await onOutput(path, () => file.end())
+    })
+    const written = handle as FileHandle | null
+    handle = null
+    if (written !== null) await finish(path, written, temporary, target)
+    return opened
+  } finally {
+    if (handle !== null) {
+      await (handle as FileHandle).close()
+      await rm(temporary, { force: true })
     }
-    await onOutput(path, () => file.end())
+  }
+}
+
+/**
+ * `write` resolves when the chunk was taken. Every byte that it gets was authenticated under the record's key, in a piece of the registered
+ * ciphertext; `commitment-mismatch`, at the end, says that they are not what the custodian registered all the same. Throws as `openRecord`.
+ */
+export function openRecordInto(
+  options: OpenOptions & { readonly leaves: readonly Uint8Array[] },
+  write: (chunk: Uint8Array) => Promise<void>,
+): Promise<OpenedRecord> {
+  return openInto(options, async chunks => {
+    for await (const chunk of chunks) await write(chunk)
+  })
+}
+
+async function openInto(
+  options: OpenOptions,
+  take: (chunks: AsyncIterable<Uint8Array>) => Promise<void>,
+): Promise<OpenedRecord> {
+  const { claim, signal, onProgress } = options
+  const { contentKey, badShares } = await openKey(options)
+  try {
+    const opening = openStream({ contentKey, record: claim.record, source: checkedCiphertext(options) })
+    let written = 0
+    async function* watched(): AsyncGenerator<Uint8Array> {
+      for await (const chunk of opening.plaintext) {
+        signal?.throwIfAborted()
+        yield chunk
+        written += chunk.length
+        onProgress?.(written)
+      }
+    }
+    await take(watched())
     const { commitment, plainSha256, plainSize } = opening.result()
     if (commitment !== claim.commitment)
       throw new EmrmError(
         'commitment-mismatch',
-        `record ${claim.record} opened, but is not what its custodian registered; nothing was kept, report it`,
+        `record ${claim.record} opened, but is not what its custodian registered; do not use what came of it, report it`,
         { record: claim.record },
       )
-    await finish(path, handle, temporary, target)
-    handle = null
     return { bytes: plainSize, sha256: plainSha256, badShares }
   } finally {
     contentKey.fill(0)
-    if (handle !== null) {
-      await handle.close()
-      await rm(temporary, { force: true })
-    }
   }
 }
 
@@ -154,12 +186,15 @@ const wrong = (record: RecordId, why: string): EmrmError =>
 
 /** Durable before it has its name, and its name durable before we say so. */
 async function finish(path: string, handle: FileHandle, temporary: string, target: string): Promise<void> {
-  await onOutput(path, async () => {
-    await handle.sync()
-    await handle.close()
-  })
   try {
-    await onOutput(path, () => rename(temporary, target))
+    await onOutput(path, async () => {
+      try {
+        await handle.sync()
+      } finally {
+        await handle.close()
+      }
+      await rename(temporary, target)
+    })
   } catch (error) {
     await rm(temporary, { force: true })
     throw error

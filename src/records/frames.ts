@@ -78,15 +78,17 @@ export type ShareAnswer =
   /** `detail`: the house rule that withholds, or the ladder's reason; else empty. */
   | { readonly type: 'refused'; readonly reason: ShareRefusal; readonly detail: string | DenialReason }
 
-/** Pieces `from` … `to`-1. Without a grant only another holder is served. */
+/** Pieces `from` … `to`-1. Without a grant only another holder is served. A stream carries any number of them, answered in order. */
 export type PiecesRequest = {
   readonly record: RecordId
   readonly grant: RequestId | null
   readonly from: number
   readonly to: number
+  /** The list of leaf hashes too. */
+  readonly leaves: boolean
 }
 
-/** Behind `pieces` come the frame of leaf hashes and one frame for each piece. */
+/** Behind `pieces` come the frame of leaf hashes, when it was asked for, and one frame for each piece. */
 export type PiecesAnswer = { readonly type: 'pieces' } | { readonly type: 'refused'; readonly reason: 'not-available' }
 
 /** A validator's box with the validator's name: what a custodian keeps until it is delivered. */
@@ -131,8 +133,8 @@ export const encodeShareAnswer = (answer: ShareAnswer): Uint8Array =>
     ? tuple('released', answer.index, answer.box, answer.commit, [...answer.proof])
     : tuple('refused', answer.reason, answer.detail)
 
-export const encodePiecesRequest = ({ record, grant, from, to }: PiecesRequest): Uint8Array =>
-  tuple('pieces', fromHex(record), grant === null ? null : fromHex(grant), from, to)
+export const encodePiecesRequest = ({ record, grant, from, to, leaves }: PiecesRequest): Uint8Array =>
+  tuple('pieces', fromHex(record), grant === null ? null : fromHex(grant), from, to, leaves)
 
 export const encodePiecesAnswer = (answer: PiecesAnswer): Uint8Array =>
   answer.type === 'pieces' ? tuple('pieces') : tuple('none')
@@ -214,13 +216,15 @@ export function decodeShareAnswer(bytes: Uint8Array): ShareAnswer | null {
 }
 
 export function decodePiecesRequest(bytes: Uint8Array): PiecesRequest | null {
-  const found = fields(bytes, 'pieces', 4)
+  const found = fields(bytes, 'pieces', 5)
   if (!found) return null
+  const leaves = found[4]
   const record = hex(found[0], 16)
   const grant = found[1] === null ? null : hex(found[1], 32)
   const [from, to] = [whole(found[2], 2 ** 32), whole(found[3], 2 ** 32)]
-  if (record === null || (found[1] !== null && grant === null) || from === null || to === null || from > to) return null
-  return { record: record as RecordId, grant: grant as RequestId | null, from, to }
+  if (record === null || (found[1] !== null && grant === null) || typeof leaves !== 'boolean') return null
+  if (from === null || to === null || from > to) return null
+  return { record: record as RecordId, grant: grant as RequestId | null, from, to, leaves }
 }
 
 export function decodePiecesAnswer(bytes: Uint8Array): PiecesAnswer | null {

@@ -27,19 +27,29 @@ export class PieceServer {
     this.#options = options
   }
 
-  /** Handler of PROTOCOLS.pieces. */
+  /** Handler of PROTOCOLS.pieces. Whether the asker may have them is looked at again for each range. */
   async *handle(request: AsyncIterable<Uint8Array>, from: PeerId): AsyncGenerator<Uint8Array> {
-    for await (const frame of request) {
-      const asked = decodePiecesRequest(frame)
-      const held = asked && (await this.#heldFor(asked, from))
-      if (!asked || !held) {
-        yield encodePiecesAnswer({ type: 'refused', reason: 'not-available' })
-        return
+    const sent = { record: '', pieces: 0, bytes: 0 }
+    try {
+      for await (const frame of request) {
+        const asked = decodePiecesRequest(frame)
+        const held = asked && (await this.#heldFor(asked, from))
+        if (!asked || !held) {
+          yield encodePiecesAnswer({ type: 'refused', reason: 'not-available' })
+          return
+        }
+        yield encodePiecesAnswer({ type: 'pieces' })
+        if (asked.leaves) yield packLeaves(held.leaves)
+        sent.record = asked.record
+        const to = Math.min(asked.to, held.leaves.length)
+        for await (const piece of readAhead(index => this.#piece(held, index), asked.from, to)) {
+          sent.pieces++
+          sent.bytes += piece.length
+          yield piece
+        }
       }
-      yield encodePiecesAnswer({ type: 'pieces' })
-      yield packLeaves(held.leaves)
-      yield* readAhead(index => this.#piece(held, index), asked.from, Math.min(asked.to, held.leaves.length))
-      return
+    } finally {
+      if (sent.pieces > 0) this.#options.log.info('pieces-served', { ...sent, to: from })
     }
   }
 

@@ -1,19 +1,19 @@
-// The reader's side of /emrm/pieces/1: the ciphertext of a record from whoever holds it, this peer's own vault first, then the custodian,
-// then the others. Each piece is checked against the root on the chain before it is passed on; a holder that lies, stalls or breaks off
-// is left, and the next one goes on at the same piece. Not here: decrypting (client/open.ts).
+// Where a reader's peer gets ciphertext: from its own vault first, and what is missing or damaged there from all other holders at once.
+// Each piece is checked against the root on the chain before it is passed on.
+// Not here: who is asked for what (piece-crew.ts), one holder's stream (piece-stream.ts), decrypting (client/open.ts).
 
 import { EmrmError } from '../model/errors.ts'
 import type { PeerId, RecordId, RequestId } from '../model/ids.ts'
-import { type Clock, type Log, type Network, PROTOCOLS } from '../ports.ts'
-import { idleSignal } from './deadline.ts'
-import { decodePiecesAnswer, encodePiecesRequest } from './frames.ts'
+import type { Clock, Log, Network } from '../ports.ts'
 import { holdersOf, standIns } from './holders.ts'
 import type { LedgerView, RecordFacts } from './ledger-view.ts'
-import { isPiece, pieceCount, readAhead, unpackLeaves } from './pieces.ts'
+import { piecesFromAll } from './piece-crew.ts'
+import { type Ended, leavesFrom, piecesFrom, type Range } from './piece-stream.ts'
+import { pieceCount, readAhead } from './pieces.ts'
 import type { Vault } from './vault.ts'
 
-/** A holder that sends no piece for so long is left for another. */
-const PIECE_IDLE_MS = 15_000
+/** Of the own vault in one transfer; after that all comes from elsewhere. */
+const OWN_FAULTS_MAX = 8
 
 export type PieceSourceOptions = {
   readonly vault: Vault
@@ -44,21 +44,17 @@ const endOf = ({ entry, to }: PiecesWanted): number => {
 
 /** Throws EmrmError `record-unavailable` when no holder could serve a piece; `holders` counts those that were asked for it. */
 export async function* fetchPieces(options: PieceSourceOptions, wanted: PiecesWanted): AsyncGenerator<Uint8Array> {
-  const { entry, signal } = wanted
+  const { entry } = wanted
   const end = endOf(wanted)
   const progress = { next: wanted.from }
-  if (wanted.elsewhere !== true) yield* ownPieces(options, wanted, progress)
-  const holders = holderPeers(options, entry)
-  for (const holder of holders) {
-    if (progress.next >= end) return
-    signal.throwIfAborted()
-    const before = progress.next
-    const ended = yield* piecesFrom(options, holder, wanted, progress)
-    if (ended !== 'done')
-      options.log.info('holder-left', { record: entry.record, holder, reason: ended, pieces: progress.next - before })
+  const own = wanted.elsewhere === true ? null : await ownLeaves(options, entry)
+  for (let faults = 0; own !== null && progress.next < end && faults < OWN_FAULTS_MAX; faults++) {
+    yield* ownPieces(options, entry, progress, end)
+    if (progress.next === end) return
+    yield* othersPieces(options, wanted, { from: progress.next, to: progress.next + 1 }, own)
+    progress.next++
   }
-  signal.throwIfAborted()
-  if (progress.next < end) throw unavailable(entry, progress.next, holders.length)
+  if (progress.next < end) yield* othersPieces(options, wanted, { from: progress.next, to: end }, own)
 }
 
 /** The list of leaf hashes, from the own vault or whoever else has it. Throws EmrmError `record-unavailable`. */
@@ -76,6 +72,27 @@ export async function fetchLeaves(
     if (leaves !== null) return leaves
   }
   throw unavailable(entry, 0, holders.length)
+}
+
+/** Asks one holder for pieces and says how that went; what comes is checked and dropped. */
+export async function probePiece(options: PieceSourceOptions, holder: PeerId, wanted: PiecesWanted): Promise<Ended> {
+  const range = { from: wanted.from, to: endOf(wanted) }
+  const pieces = piecesFrom(options, holder, wanted, once(range), { leaves: null })
+  for (;;) {
+    const next = await pieces.next()
+    if (next.done === true) return next.value
+  }
+}
+
+async function* othersPieces(
+  options: PieceSourceOptions,
+  wanted: PiecesWanted,
+  range: Range,
+  leaves: readonly Uint8Array[] | null,
+): AsyncGenerator<Uint8Array> {
+  const holders = holderPeers(options, wanted.entry)
+  const reached = yield* piecesFromAll(options, holders, wanted, range, leaves)
+  if (reached < range.to) throw unavailable(wanted.entry, reached, holders.length)
 }
 
 async function ownLeaves(
@@ -96,100 +113,24 @@ async function ownLeaves(
 /** From the own vault until a piece is missing or damaged. */
 async function* ownPieces(
   { vault, onDamage, log }: PieceSourceOptions,
-  wanted: PiecesWanted,
+  { record }: RecordFacts,
   progress: { next: number },
+  end: number,
 ): AsyncGenerator<Uint8Array> {
-  const { entry } = wanted
   try {
-    const held = await vault.entry(entry.record)
-    if (held === null || held.cipherRoot !== entry.cipherRoot) return
-    for await (const piece of readAhead(index => vault.piece(entry.record, index), progress.next, endOf(wanted))) {
+    for await (const piece of readAhead(index => vault.piece(record, index), progress.next, end)) {
       progress.next++
       yield piece
     }
   } catch (error) {
     if (!(error instanceof EmrmError)) throw error
-    log.error(error.code, { record: entry.record, piece: progress.next })
-    onDamage(entry.record)
+    log.error(error.code, { record, piece: progress.next })
+    onDamage(record)
   }
 }
 
-/** How a holder's answer ended. */
-export type Ended = 'done' | 'refused' | 'leaves-invalid' | 'piece-invalid' | 'broke-off' | 'silent'
-
-async function* piecesFrom(
-  { network, clock }: PieceSourceOptions,
-  holder: PeerId,
-  wanted: PiecesWanted,
-  progress: { next: number },
-): AsyncGenerator<Uint8Array, Ended> {
-  const { entry, grant, signal } = wanted
-  const end = endOf(wanted)
-  const request = encodePiecesRequest({ record: entry.record, grant, from: progress.next, to: end })
-  const idle = idleSignal(clock, PIECE_IDLE_MS, signal)
-  let frame = 0
-  let leaves: readonly Uint8Array[] | null = null
-  try {
-    for await (const bytes of network.request(holder, PROTOCOLS.pieces, [request], idle.signal)) {
-      if (frame === 0 && decodePiecesAnswer(bytes)?.type !== 'pieces') return 'refused'
-      if (frame === 1) {
-        leaves = unpackLeaves(bytes, entry)
-        if (leaves === null) return 'leaves-invalid'
-      }
-      if (frame > 1) {
-        if (leaves === null || !isPiece(bytes, progress.next, leaves, entry)) return 'piece-invalid'
-        progress.next++
-        // The reader's own pace does not count against the holder.
-        idle.pause()
-        yield bytes
-        if (progress.next === end) return 'done'
-      }
-      idle.touch()
-      frame++
-    }
-    return 'broke-off'
-  } catch (error) {
-    if (signal.aborted) throw error
-    if (idle.signal.aborted) return 'silent'
-    if (error instanceof EmrmError) return 'broke-off'
-    throw error
-  } finally {
-    idle.end()
-  }
-}
-
-/** Asks one holder for pieces and says how that went; what comes is checked and dropped. */
-export async function probePiece(options: PieceSourceOptions, holder: PeerId, wanted: PiecesWanted): Promise<Ended> {
-  const pieces = piecesFrom(options, holder, wanted, { next: wanted.from })
-  for (;;) {
-    const next = await pieces.next()
-    if (next.done === true) return next.value
-  }
-}
-
-async function leavesFrom(
-  { network, clock }: PieceSourceOptions,
-  holder: PeerId,
-  { entry, grant, signal }: Pick<PiecesWanted, 'entry' | 'grant' | 'signal'>,
-): Promise<readonly Uint8Array[] | null> {
-  const request = encodePiecesRequest({ record: entry.record, grant, from: 0, to: 0 })
-  const idle = idleSignal(clock, PIECE_IDLE_MS, signal)
-  let frame = 0
-  try {
-    for await (const bytes of network.request(holder, PROTOCOLS.pieces, [request], idle.signal)) {
-      if (frame === 1) return unpackLeaves(bytes, entry)
-      if (decodePiecesAnswer(bytes)?.type !== 'pieces') return null
-      idle.touch()
-      frame++
-    }
-    return null
-  } catch (error) {
-    if (signal.aborted) throw error
-    if (idle.signal.aborted || error instanceof EmrmError) return null
-    throw error
-  } finally {
-    idle.end()
-  }
+async function* once(range: Range): AsyncGenerator<Range> {
+  yield range
 }
 
 const unavailable = (entry: RecordFacts, piece: number, holders: number): EmrmError =>

@@ -1,4 +1,4 @@
-// The yardstick of transfer.ts: a file copied over one bare libp2p stream (TCP, Noise, yamux as our peers have them), nothing of ours in
+// The yardstick of transfer.ts: a file copied over one bare libp2p stream (TCP, Noise, yamux as they come, with our window), nothing of ours in
 // between. One process for each side, as with `cat file | ssh host 'cat > copy'`.
 //   node test/bench/plain-copy.ts receive FILE      prints its address, then the seconds from the first byte to the last
 //   node test/bench/plain-copy.ts send FILE ADDRESS

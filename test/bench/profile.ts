@@ -21,6 +21,7 @@ type Profile = {
 type Window = { readonly fromUs: number; readonly toUs: number }
 
 const TOP = 40
+const ALWAYS: Window = { fromUs: 0, toUs: Number.POSITIVE_INFINITY }
 
 /** `src/wire`, `node_modules/@libp2p/gossipsub`, `node:crypto`, `(garbage collector)`. */
 function placeOf(node: ProfileNode): string {
@@ -40,16 +41,21 @@ export async function noteWindow(directory: string, window: Window): Promise<voi
   await writeFile(windowFile(directory), JSON.stringify(window))
 }
 
-function report(directory: string): void {
-  const files = readdirSync(directory).filter(name => name.endsWith('.cpuprofile'))
-  const window: Window = existsSync(windowFile(directory))
-    ? (JSON.parse(readFileSync(windowFile(directory), 'utf8')) as Window)
-    : { fromUs: 0, toUs: Number.POSITIVE_INFINITY }
+const windowOf = (directory: string): Window =>
+  existsSync(windowFile(directory)) ? (JSON.parse(readFileSync(windowFile(directory), 'utf8')) as Window) : ALWAYS
+
+export type Costs = {
+  readonly busyUs: number
+  readonly places: ReadonlyMap<string, number>
+  readonly functions: ReadonlyMap<string, number>
+}
+
+export function costsOf(files: readonly string[], window: Window = ALWAYS): Costs {
   const places = new Map<string, number>()
   const functions = new Map<string, number>()
   let busyUs = 0
   for (const file of files) {
-    const profile = JSON.parse(readFileSync(join(directory, file), 'utf8')) as Profile
+    const profile = JSON.parse(readFileSync(file, 'utf8')) as Profile
     const nodes = new Map(profile.nodes.map(node => [node.id, node]))
     let atUs = profile.startTime
     profile.samples.forEach((id, i) => {
@@ -65,20 +71,30 @@ function report(directory: string): void {
       functions.set(name, (functions.get(name) ?? 0) + us)
     })
   }
-  const print = (title: string, costs: ReadonlyMap<string, number>): void => {
-    process.stdout.write(`\n${title}\n`)
-    for (const [name, us] of [...costs].sort((a, b) => b[1] - a[1]).slice(0, TOP))
-      process.stdout.write(
-        `${((us / busyUs) * 100).toFixed(1).padStart(6)} %  ${(us / 1000).toFixed(0).padStart(8)} ms  ${name}\n`,
-      )
-  }
-  process.stdout.write(`${files.length} processes, ${(busyUs / 1e6).toFixed(1)} s busy\n`)
-  print('by place', places)
-  print('by function (self time)', functions)
+  return { busyUs, places, functions }
 }
+
+export function costLines(costs: ReadonlyMap<string, number>, busyUs: number, top: number): string[] {
+  const sorted = [...costs].sort((a, b) => b[1] - a[1]).slice(0, top)
+  return sorted.map(
+    ([name, us]) =>
+      `${((us / busyUs) * 100).toFixed(1).padStart(6)} %  ${(us / 1000).toFixed(0).padStart(8)} ms  ${name}`,
+  )
+}
+
+export const profilesIn = (directory: string): string[] =>
+  readdirSync(directory)
+    .filter(name => name.endsWith('.cpuprofile'))
+    .map(name => join(directory, name))
 
 if (process.argv[1] === import.meta.filename) {
   const directory = process.argv[2]
   if (directory === undefined) throw new Error('name the folder with the profiles')
-  report(directory)
+  const files = profilesIn(directory)
+  const { busyUs, places, functions } = costsOf(files, windowOf(directory))
+  const print = (title: string, lines: readonly string[]): void =>
+    void process.stdout.write(`\n${title}\n${lines.join('\n')}\n`)
+  process.stdout.write(`${files.length} processes, ${(busyUs / 1e6).toFixed(1)} s busy\n`)
+  print('by place', costLines(places, busyUs, TOP))
+  print('by function (self time)', costLines(functions, busyUs, TOP))
 }

@@ -1,8 +1,10 @@
 // Question: how fast does a large record go from one hospital to a doctor at another, through everything (ciphertext pieces from the vault,
 // checked by the reader's peer, handed to the doctor's program, decrypted, checked, written), compared with a plain copy over one libp2p
 // stream on the same machine at the same time; and how much memory does each process take?
-// Estimate: the stream's own encryption costs 7 ms of CPU a MiB over both ends; ours adds hashing three times (0.6 ms each), one AEAD
-// (0.7 ms), two files and one HTTP hop, so about half as much again.
+// Estimate: the stream's own encryption costs 7 ms of CPU a MiB over both ends; ours adds hashing four times (0.5 ms each), one AEAD
+// (0.6 ms), two files and one HTTP hop, so about half as much again.
+// `--profile DIR` says where the time goes: each process's share of the CPU, and what its JavaScript thread was at. That thread waits while
+// others run on a busy machine, so of a profile believe the order and of the CPU figures the size.
 //   node test/bench/transfer.ts [--megabytes 1024] [--rounds 2] [--profile DIR]
 
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -14,6 +16,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { permit, person } from '../e2e/people.ts'
 import { EXECUTABLE, PASSWORD, type Swarm, type SwarmPeer, startSwarm } from '../e2e/swarm.ts'
+import { costLines, costsOf, profilesIn } from './profile.ts'
 
 const MiB = 1_048_576
 /** USER_HZ is 100 on every Linux that Node runs on. */
@@ -32,10 +35,16 @@ export type TransferFigures = {
   readonly ratio: number
   /** CPU for each MB, all processes together, in ms: what the clock on a busy machine does not change. */
   readonly cpu: { readonly added: number; readonly accessed: number; readonly plain: number }
+  /** The same for each process that took part in the accesses, and its share that the kernel took. */
+  readonly cpuBy: Readonly<Record<string, Cpu>>
+  /** Who was who, for the profiles. */
+  readonly processes: ReadonlyMap<number, string>
   /** Peak resident set in MiB. */
   readonly peakRss: Readonly<Record<string, number>>
   readonly isIdentical: boolean
 }
+
+type Cpu = { readonly totalMs: number; readonly systemMs: number }
 
 export type TransferOptions = {
   readonly megabytes: number
@@ -68,47 +77,65 @@ async function measureOn(
   await permit(patient, ['--grantee', 'role:attending', '--purpose', 'TREAT', '--right', 'read'])
 
   const add = ['record', 'add', source, '--kind', 'other', '--home', custodian.home, '--patient', patient.id, '--json']
-  const peersCpu = (): number => swarm.peers.reduce((sum, peer) => sum + cpuOf(peer.process()?.pid as number), 0)
+  const pidOf = (peer: SwarmPeer): number => peer.process()?.pid as number
+  const peersCpu = (): number => swarm.peers.reduce((sum, peer) => sum + cpuOf(pidOf(peer)).totalMs, 0)
   const beforeAdd = peersCpu()
   const adding = await timed([...nodeArguments, EXECUTABLE, ...add])
-  const addCpu = adding.cpuMs + peersCpu() - beforeAdd
+  const addCpu = adding.cpu.totalMs + peersCpu() - beforeAdd
   const record = String(JSON.parse(adding.stdout)['record'])
   say(`record add, ${megabytes} MB, two more copies: ${speed(adding.seconds).toFixed(1)} MB/s`)
   const isAway = (peer: SwarmPeer): boolean =>
     !existsSync(join(peer.home, 'vault', record.slice(0, 2), record, 'cipher'))
   const reader = swarm.peers.find(isAway) as SwarmPeer
   const doctor = await person(swarm, reader, 'doctor', ['attending'])
+  const nameOf = (peer: SwarmPeer): string =>
+    `${peer.name}${peer === custodian ? ' (custodian)' : peer === reader ? ' (reader)' : ''}`
+  const processes = new Map([
+    [adding.pid, 'record add'],
+    ...swarm.peers.map(peer => [pidOf(peer), nameOf(peer)] as const),
+  ])
+  const cpuBy: Record<string, Cpu> = {}
+  const charge = (name: string, { totalMs, systemMs }: Cpu): void => {
+    const sum = cpuBy[name] ?? { totalMs: 0, systemMs: 0 }
+    const each = megabytes * rounds
+    cpuBy[name] = { totalMs: sum.totalMs + totalMs / each, systemMs: sum.systemMs + systemMs / each }
+  }
 
   const plain: number[] = []
   const accessed: number[] = []
   let isIdentical = true
   let programRss = 0
-  let accessCpu = 0
   let plainCpu = 0
   for (let round = 0; round < rounds; round++) {
     const out = join(swarm.dir, `out-${round}`)
     const copied = await plainCopy(source, `${out}-plain`)
     plain.push(speed(copied.seconds))
     plainCpu += copied.cpuMs
-    const before = peersCpu()
+    const before = swarm.peers.map(peer => cpuOf(pidOf(peer)))
     const ask = ['access', 'request', record, '--home', reader.home, '--key', doctor.key, '--role', 'attending']
     const asking = await timed([...nodeArguments, EXECUTABLE, ...ask, '--purpose', 'TREAT', '--out', out, '--json'])
     accessed.push(speed(asking.seconds))
-    accessCpu += asking.cpuMs + peersCpu() - before
+    processes.set(asking.pid, 'access request')
+    charge('access request', asking.cpu)
+    swarm.peers.forEach((peer, i) => {
+      charge(nameOf(peer), difference(cpuOf(pidOf(peer)), before[i] as Cpu))
+    })
     programRss = Math.max(programRss, asking.peakRss)
     isIdentical &&= (await digestOf(out)) === digest
     say(`round ${round + 1}: plain ${plain[round]?.toFixed(1)} MB/s, access ${accessed[round]?.toFixed(1)} MB/s`)
     for (const file of [out, `${out}-plain`]) rmSync(file)
   }
   const peakRss: Record<string, number> = { 'record add': adding.peakRss, 'access request': programRss }
-  for (const peer of swarm.peers)
-    peakRss[`${peer.name}${peer === custodian ? ' (custodian)' : peer === reader ? ' (reader)' : ''}`] = peakRssOf(
-      peer.process()?.pid as number,
-    )
+  for (const peer of swarm.peers) peakRss[nameOf(peer)] = peakRssOf(pidOf(peer))
   return {
     ...{ megabytes, added: speed(adding.seconds), accessed, plain, peakRss, isIdentical },
     ratio: mean(accessed) / mean(plain),
-    cpu: { added: addCpu / megabytes, accessed: accessCpu / megabytes / rounds, plain: plainCpu / megabytes / rounds },
+    cpu: {
+      added: addCpu / megabytes,
+      accessed: Object.values(cpuBy).reduce((sum, { totalMs }) => sum + totalMs, 0),
+      plain: plainCpu / megabytes / rounds,
+    },
+    ...{ cpuBy, processes },
   }
 }
 
@@ -132,21 +159,29 @@ async function digestOf(file: string): Promise<string> {
   return hash.digest('hex')
 }
 
-type Timed = { readonly seconds: number; readonly peakRss: number; readonly cpuMs: number; readonly stdout: string }
+type Timed = {
+  readonly pid: number
+  readonly seconds: number
+  readonly peakRss: number
+  readonly cpu: Cpu
+  readonly stdout: string
+}
 
 /** Runs a Node program to its end. The peak is read while it runs: it only grows. */
 async function timed(args: readonly string[]): Promise<Timed> {
   const began = performance.now()
   const child = run(args)
+  const pid = child.pid as number
   let peakRss = 0
-  let cpuMs = 0
+  let cpu: Cpu = { totalMs: 0, systemMs: 0 }
   const look = setInterval(() => {
-    peakRss = peakRssOf(child.pid as number) || peakRss
-    cpuMs = cpuOf(child.pid as number) || cpuMs
+    peakRss = peakRssOf(pid) || peakRss
+    const now = cpuOf(pid)
+    if (now.totalMs > 0) cpu = now
   }, 20)
   try {
     const stdout = await outputOf(child)
-    return { seconds: (performance.now() - began) / 1000, peakRss, cpuMs, stdout }
+    return { pid, seconds: (performance.now() - began) / 1000, peakRss, cpu, stdout }
   } finally {
     clearInterval(look)
   }
@@ -161,7 +196,7 @@ async function plainCopy(
   const output = outputOf(receiver)
   let cpuMs = 0
   const look = setInterval(() => {
-    cpuMs = cpuOf(receiver.pid as number) || cpuMs
+    cpuMs = cpuOf(receiver.pid as number).totalMs || cpuMs
   }, 20)
   const address = await new Promise<string>((resolve, reject) => {
     let seen = ''
@@ -176,7 +211,7 @@ async function plainCopy(
   const seconds = /^seconds (\S+)$/m.exec(await output)
   clearInterval(look)
   if (seconds === null) throw new Error('the plain copy did not say how long it took')
-  return { seconds: Number(seconds[1]), cpuMs: cpuMs + sending.cpuMs }
+  return { seconds: Number(seconds[1]), cpuMs: cpuMs + sending.cpu.totalMs }
 }
 
 const run = (args: readonly string[]): ChildProcess =>
@@ -206,15 +241,35 @@ function peakRssOf(pid: number): number {
 }
 
 /** User and system time so far; 0 when the process is gone. */
-function cpuOf(pid: number): number {
+function cpuOf(pid: number): Cpu {
   try {
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
       .replace(/^.*\) /, '')
       .split(' ')
-    return (Number(fields[11]) + Number(fields[12])) * TICK_MS
+    const systemMs = Number(fields[12]) * TICK_MS
+    return { totalMs: Number(fields[11]) * TICK_MS + systemMs, systemMs }
   } catch {
-    return 0
+    return { totalMs: 0, systemMs: 0 }
   }
+}
+
+const difference = (after: Cpu, before: Cpu): Cpu => ({
+  totalMs: after.totalMs - before.totalMs,
+  systemMs: after.systemMs - before.systemMs,
+})
+
+/** What each process's JavaScript thread was at, over the whole run. */
+function profileLines(directory: string, processes: ReadonlyMap<number, string>): string[] {
+  const files = new Map<string, string[]>()
+  for (const file of profilesIn(directory)) {
+    const name = processes.get(Number(/\.(\d+)\.\d+\.\d+\.cpuprofile$/.exec(file)?.[1]))
+    if (name !== undefined) files.set(name, [...(files.get(name) ?? []), file])
+  }
+  return [...files].flatMap(([name, of]) => {
+    const { busyUs, places, functions } = costsOf(of)
+    const shown = [...costLines(places, busyUs, 8), '        of these', ...costLines(functions, busyUs, 8)]
+    return [`\n${name}: ${(busyUs / 1e6).toFixed(1)} s busy`, ...shown]
+  })
 }
 
 if (process.argv[1] === import.meta.filename) {
@@ -234,5 +289,9 @@ if (process.argv[1] === import.meta.filename) {
   print(`byte-identical: ${figures.isIdentical ? 'yes' : 'NO'}; access / plain = ${figures.ratio.toFixed(2)}`)
   const { added, accessed, plain } = figures.cpu
   print(`CPU for each MB: access ${accessed.toFixed(1)} ms, plain ${plain.toFixed(1)} ms, add ${added.toFixed(1)} ms`)
+  print(`CPU access / plain = ${(accessed / plain).toFixed(2)}`)
+  for (const [name, { totalMs, systemMs }] of Object.entries(figures.cpuBy))
+    print(`  ${totalMs.toFixed(2).padStart(6)} ms a MB, ${systemMs.toFixed(2)} of it in the kernel  ${name}`)
   for (const [name, peak] of Object.entries(figures.peakRss)) print(`peak RSS ${peak} MiB  ${name}`)
+  if (values.profile !== undefined) for (const line of profileLines(values.profile, figures.processes)) print(line)
 }

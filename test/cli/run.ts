@@ -18,7 +18,7 @@ export async function run(args: readonly string[], env: Readonly<Record<string, 
   const io: Io = {
     env,
     stdin: Readable.from([]) as unknown as NodeJS.ReadStream,
-    stdout: { write: text => (stdout += text) },
+    stdout: { write: text => (stdout += String(text)) },
     stderr: { write: text => (stderr += text) },
     stopSignal: () => new AbortController().signal,
   }

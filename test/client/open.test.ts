@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { openRecord, type RecordClaim } from '../../src/client/open.ts'
+import { openRecord, openRecordInto, type RecordClaim } from '../../src/client/open.ts'
 import { digestOf, toHex } from '../../src/model/hash.ts'
 import type { Digest, RequestId } from '../../src/model/ids.ts'
 import { commitmentOf, sealStream } from '../../src/records/envelope.ts'
@@ -139,6 +139,32 @@ test('a record that is not what its custodian registered is refused even when it
   const here = await granted()
   const commitment = commitmentOf(fill(32, 7), fill(32))
   await refused('other', { ...optionsOf(here, ''), claim: { ...here.claim, commitment } }, 'commitment-mismatch')
+})
+
+test('into a stream goes the record, and nothing that was not checked: a bad piece ends it before a byte of it leaves', async () => {
+  const here = await granted()
+  const leaves = [here.cipher.subarray(0, PIECE_BYTES), here.cipher.subarray(PIECE_BYTES)].map(pieceLeaf)
+  const into = async (change: object = {}): Promise<{ readonly out: Buffer; readonly error: unknown }> => {
+    const out: Uint8Array[] = []
+    const write = async (chunk: Uint8Array): Promise<void> => void out.push(chunk)
+    const { path: _, ...options } = { ...optionsOf(here, ''), leaves, ...change }
+    const error = await openRecordInto(options, write).then(
+      () => null,
+      (reason: unknown) => reason,
+    )
+    return { out: Buffer.concat(out), error }
+  }
+  const whole = await into()
+  assert.deepEqual([whole.error, whole.out.equals(plain)], [null, true])
+  const changed = Buffer.from(here.cipher)
+  changed[PIECE_BYTES + 60_000]! ^= 1
+  const cut = await into({ ciphertext: chunked(changed, 50_000) })
+  assert.equal(coded('ciphertext-wrong')(cut.error), true)
+  assert.ok(cut.out.length < PIECE_BYTES)
+  assert.equal(cut.out.equals(plain.subarray(0, cut.out.length)), true)
+  const commitment = commitmentOf(fill(32, 7), fill(32))
+  const other = await into({ claim: { ...here.claim, commitment } })
+  assert.equal(coded('commitment-mismatch')(other.error), true)
 })
 
 test('a stream that fails and a reader who leaves leave nothing behind', async () => {

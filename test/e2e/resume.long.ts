@@ -3,9 +3,10 @@
 
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { after, before, test } from 'node:test'
 import { addRecord, outFile, type Person, permit, person, request } from './people.ts'
 import {
@@ -47,21 +48,7 @@ after(() => swarm?.stop())
 
 test('the reader’s program is killed: the next run fetches only what is missing', async () => {
   const out = outFile(swarm)
-  const child = start([
-    'access',
-    'request',
-    record,
-    '--home',
-    reader.home,
-    '--key',
-    doctor.key,
-    '--role',
-    'attending',
-    '--purpose',
-    'TREAT',
-    '--out',
-    out,
-  ])
+  const child = start(accessArguments(out))
   const had = await atLeast(out, 8 * MiB)
   child.kill('SIGKILL')
   await gone(child)
@@ -94,6 +81,64 @@ test('the custodian is killed: the reader gets the rest from another holder in t
   assert.equal(readFileSync(out).equals(content), true)
   await custodian().start()
   await settled(swarm.peers)
+})
+
+test('what had arrived is not served again: counted where it is served', async () => {
+  const before = await servedBytes()
+  const out = outFile(swarm)
+  const running = start(accessArguments(out))
+  await atLeast(out, 8 * MiB)
+  running.kill('SIGKILL')
+  await gone(running)
+  const ran = await request(doctor, record, 'attending', 'TREAT', out)
+  assert.equal(ran.code, 0, ran.stderr)
+  assert.ok(Number(ran.json?.['resumed']) >= 8 * MiB)
+  await eventually(async () => {
+    const [served, holders] = await servedBytes()
+    const again = served - before[0] - SIZE
+    // What the reader's peer held for the program that was killed, and what was on its way to it: 16 pieces and two for each holder.
+    assert.ok(again >= 0 && again <= 22 * MiB, `${again} bytes more than the record`)
+    assert.equal(holders, 3)
+  }, 20_000)
+})
+
+test('from a pipe into a pipe: the record comes out of stdout byte for byte, the answer out of stderr', async () => {
+  const added = start(['record', 'add', '-', '--home', custodian().home, '--patient', patient.id, '--json'], 'pipe')
+  const said = textOf(added.stdout)
+  added.stdin?.end(content)
+  await gone(added)
+  const piped = String(JSON.parse(await said)['record'])
+  const child = start(accessArguments('-', piped), 'pipe')
+  const [answer, hash] = [textOf(child.stderr), createHash('sha256')]
+  for await (const chunk of child.stdout as Readable) hash.update(chunk as Buffer)
+  await gone(child)
+  assert.equal(child.exitCode, 0)
+  const document = JSON.parse(await answer)
+  assert.equal(document.bytes, SIZE)
+  assert.equal(hash.digest('hex'), createHash('sha256').update(content).digest('hex'))
+  assert.equal(document.sha256, createHash('sha256').update(content).digest('hex'))
+  const denied = start(
+    accessArguments('-', piped).map(word => (word === 'TREAT' ? 'HRESCH' : word)),
+    'pipe',
+  )
+  const [nothing, why] = [textOf(denied.stdout), textOf(denied.stderr)]
+  await gone(denied)
+  assert.deepEqual([denied.exitCode, await nothing, JSON.parse(await why).decision], [3, '', 'deny'])
+})
+
+test('an upload that is cut off leaves nothing behind, and the same again succeeds', async () => {
+  const heldBefore = vaultNames()
+  const cut = start(['record', 'add', '-', '--home', custodian().home, '--patient', patient.id, '--json'], 'pipe')
+  cut.stdin?.on('error', () => undefined)
+  cut.stdin?.write(content.subarray(0, 20 * MiB))
+  await eventually(async () => assert.notDeepEqual(temporaries(), []), 30_000)
+  cut.kill('SIGKILL')
+  await gone(cut)
+  await eventually(async () => assert.deepEqual(vaultNames(), heldBefore), 30_000)
+  const file = join(swarm.dir, 'again')
+  writeFileSync(file, content)
+  const ran = await emrm(['record', 'add', file, '--home', custodian().home, '--patient', patient.id, '--json'])
+  assert.equal(ran.code, 0, ran.stderr)
 })
 
 test('a peer that is killed while it takes a record in cleans up when it starts again', async () => {
@@ -170,12 +215,39 @@ function atLeast(out: string, bytes: number): Promise<number> {
   })
 }
 
-function start(args: readonly string[]): ChildProcess {
-  return spawn(process.execPath, [EXECUTABLE, ...args], {
-    env: { ...process.env, EMRM_PASSWORD: PASSWORD },
-    stdio: 'ignore',
-  })
+function start(args: readonly string[], stdio: 'ignore' | 'pipe' = 'ignore'): ChildProcess {
+  return spawn(process.execPath, [EXECUTABLE, ...args], { env: { ...process.env, EMRM_PASSWORD: PASSWORD }, stdio })
 }
+
+const accessArguments = (out: string, what = record): string[] => [
+  ...['access', 'request', what, '--home', reader.home, '--key', doctor.key],
+  ...['--role', 'attending', '--purpose', 'TREAT', '--out', out, '--json'],
+]
+
+async function textOf(stream: Readable | null): Promise<string> {
+  let text = ''
+  for await (const chunk of stream ?? []) text += String(chunk)
+  return text
+}
+
+/** Ciphertext that left the four peers so far, by their logs, and how many of them gave any. */
+async function servedBytes(): Promise<readonly [number, number]> {
+  let [bytes, holders] = [0, 0]
+  for (const peer of swarm.peers) {
+    const lines = (await peer.log())
+      .split('\n')
+      .filter(line => line.includes('"pieces-served"') && line.includes(record))
+    for (const line of lines) bytes += (JSON.parse(line) as { bytes: number }).bytes
+    if (lines.length > 0) holders++
+  }
+  return [bytes, holders]
+}
+
+/** Everything in the custodian's vault but the folders by first digits, which stay. */
+const vaultNames = (): string[] =>
+  readdirSync(join(custodian().home, 'vault'), { recursive: true, encoding: 'utf8' })
+    .filter(name => name.includes('/'))
+    .sort()
 
 const gone = (child: ChildProcess): Promise<void> =>
   child.exitCode !== null || child.signalCode !== null

@@ -1,6 +1,7 @@
 // Ciphertext from whoever holds it: each piece checked, holders that lie or stall left, strangers told nothing.
 
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import type { EmrmError } from '../../src/model/errors.ts'
 import { asRequestId, type PeerId, type RecordId, type RequestId } from '../../src/model/ids.ts'
@@ -31,10 +32,10 @@ type Stage = {
   fetch(from?: number): AsyncIterable<Uint8Array>
 }
 
-async function stage(): Promise<Stage> {
-  const world = await makeWorld(4, { replicas: 1 })
+async function stage(content = RECORD, replicas = 1): Promise<Stage> {
+  const world = await makeWorld(4, { replicas })
   const [custodian, ...others] = world.hospitals
-  const facts = await world.add(custodian!, RECORD)
+  const facts = await world.add(custodian!, content)
   await custodian!.depositor.replicate(facts.record, never)
   const entries = await Promise.all(others.map(({ vault }) => vault.entry(facts.record)))
   const holder = others.find((_, i) => entries[i] !== null)!
@@ -116,7 +117,9 @@ test('a holder that lies, breaks off, stalls or is away is left, and the next on
     },
     'broke-off': async function* (frames) {
       let i = 0
-      for await (const frame of frames) if (i++ < 4) yield frame
+      for await (const frame of frames)
+        if (i++ < 4) yield frame
+        else return
     },
     refused: async function* () {
       yield fill(20)
@@ -137,7 +140,8 @@ test('a holder that lies, breaks off, stalls or is away is left, and the next on
     assert.deepEqual(peersAsked(world), [custodian.facts.peerId, holder.facts.peerId])
     assert.deepEqual(
       reader.events.filter(event => event.startsWith('holder-left')),
-      [`holder-left ${reason}`],
+      // Whoever stops while another could go on is not waited for.
+      [`holder-left ${reason === 'silent' ? 'slow' : reason}`],
     )
   }
   const { world, custodian, fetch, cipher } = await stage()
@@ -145,12 +149,109 @@ test('a holder that lies, breaks off, stalls or is away is left, and the next on
   assert.equal((await collected(fetch())).equals(cipher), true)
 })
 
+/** Long enough that three holders have work for several rounds. */
+const LONG = new Uint8Array(randomBytes(40 * PIECE_BYTES + 77))
+
+/** All three holders give through this; counts the pieces that leave each. */
+function counted(here: Stage, change: Record<number, (piece: Uint8Array, nth: number) => Promise<Uint8Array>> = {}) {
+  const holders = here.world.hospitals.filter(hospital => hospital !== here.reader)
+  const served = holders.map(() => 0)
+  holders.forEach((holder, i) => {
+    here.world.liars.set(`${holder.facts.peerId} ${PROTOCOLS.pieces}`, async function* (frames) {
+      for await (const frame of frames) {
+        if (frame.length < 2_000) yield frame
+        else {
+          const nth = served[i]!++
+          yield change[i] === undefined ? frame : await change[i](frame, nth)
+        }
+      }
+    })
+  })
+  return { served, total: () => served.reduce((sum, count) => sum + count, 0) }
+}
+
+const left = ({ reader }: Stage): readonly string[] => reader.events.filter(event => event.startsWith('holder-left'))
+
+test('all holders serve a reader at once, and no piece is sent twice', async () => {
+  const here = await stage(LONG, 2)
+  const { served, total } = counted(here)
+  assert.equal((await collected(here.fetch(2))).equals(here.cipher.subarray(2 * PIECE_BYTES)), true)
+  assert.equal(served.length, 3)
+  for (const pieces of served) assert.ok(pieces >= 4, `served ${served}`)
+  assert.equal(total(), 39)
+  assert.deepEqual([here.reader.events, peersAsked(here.world).length], [[], 3])
+})
+
+test('a holder that lies in the middle costs what it still owed, which the others bring', async () => {
+  const here = await stage(LONG, 2)
+  const lie = async (piece: Uint8Array, nth: number): Promise<Uint8Array> => {
+    if (nth !== 5) return piece
+    const changed = Uint8Array.from(piece)
+    changed[70_000]! ^= 1
+    return changed
+  }
+  const { total } = counted(here, { 1: lie })
+  assert.equal((await collected(here.fetch())).equals(here.cipher), true)
+  assert.deepEqual(left(here), ['holder-left piece-invalid'])
+  assert.equal(total(), 41 + 1)
+})
+
+test('a holder that stops is waited for a second and not longer, as long as another is there', async () => {
+  const here = await stage(LONG, 2)
+  const { total } = counted(here, {
+    0: (piece, nth) => (nth < 3 ? Promise.resolve(piece) : new Promise(() => undefined)),
+  })
+  const began = here.world.clock.steadyMs()
+  assert.equal((await here.world.clock.run(collected(here.fetch()))).equals(here.cipher), true)
+  assert.deepEqual(left(here), ['holder-left slow'])
+  assert.ok(here.world.clock.steadyMs() - began <= 2_000)
+  assert.equal(total(), 41 + 1)
+})
+
+test('a slow holder does not slow the others down, and does it all when they are gone', async () => {
+  const here = await stage(LONG, 2)
+  const { clock } = here.world
+  const slowly = (ms: number) => (piece: Uint8Array) =>
+    new Promise<Uint8Array>(resolve => void clock.after(ms, () => resolve(piece)))
+  const { served } = counted(here, { 0: slowly(10), 1: slowly(900), 2: slowly(10) })
+  const began = clock.steadyMs()
+  assert.equal((await clock.run(collected(here.fetch()))).equals(here.cipher), true)
+  assert.ok(served[1]! <= 4, `served ${served}`)
+  assert.ok(clock.steadyMs() - began < 5_000, `${clock.steadyMs() - began} ms`)
+  assert.deepEqual(left(here), ['holder-left slow'])
+
+  const alone = await stage(LONG.subarray(0, 6 * PIECE_BYTES), 2)
+  const dies = async (piece: Uint8Array, nth: number): Promise<Uint8Array> =>
+    nth < 1 ? piece : Promise.reject(new Error('gone'))
+  const slow = (piece: Uint8Array) =>
+    new Promise<Uint8Array>(resolve => void alone.world.clock.after(2_500, () => resolve(piece)))
+  counted(alone, { 0: dies, 1: dies, 2: slow })
+  assert.equal((await alone.world.clock.run(collected(alone.fetch()))).equals(alone.cipher), true)
+})
+
+test('a reader that takes its time keeps a bounded number of pieces waiting, and nobody is left for it', async () => {
+  const here = await stage(LONG, 2)
+  const { total } = counted(here)
+  let taken = 0
+  const read = async (): Promise<void> => {
+    for await (const _ of here.fetch()) {
+      taken++
+      await new Promise<void>(resolve => void here.world.clock.after(60_000, resolve))
+      assert.ok(total() - taken <= 16, `${total() - taken} waiting`)
+    }
+  }
+  await here.world.clock.run(read())
+  assert.deepEqual([taken, total(), left(here)], [41, 41, []])
+})
+
 test('when nobody serves a piece the reader is told which, and gets what there was before it', async () => {
   const { world, custodian, holder, fetch, facts } = await stage()
   world.away.add(holder.facts.peerId)
   world.liars.set(`${custodian.facts.peerId} ${PROTOCOLS.pieces}`, async function* (frames) {
     let i = 0
-    for await (const frame of frames) if (i++ < 4) yield frame
+    for await (const frame of frames)
+      if (i++ < 4) yield frame
+      else return
   })
   let got = 0
   await assert.rejects(
@@ -168,7 +269,7 @@ test('pieces go to the institution of a live grant and to chosen holders; all ot
   const { world, custodian, holder, reader, facts, grant } = here
   const other = world.hospitals.find(hospital => ![custodian, holder, reader].includes(hospital))!
   const ask = async (from: PeerId, wanted: Partial<PiecesRequest>): Promise<string> => {
-    const request = { record: facts.record, grant: null, from: 0, to: 1, ...wanted }
+    const request = { record: facts.record, grant: null, from: 0, to: 1, leaves: true, ...wanted }
     const frames = custodian.pieces.handle(chunked(encodePiecesRequest(request), 10_000), from)
     const { value } = await frames.next()
     await frames.return(undefined)
