@@ -11,13 +11,12 @@ import type { CommitteeEntry } from './ledger/entries.ts'
 import { verifyStateProof } from './ledger/proofs.ts'
 import { Store } from './ledger/store.ts'
 import type { Views } from './ledger/views.ts'
-import type { BlockHeader } from './model/block.ts'
+import type { Block, BlockHeader } from './model/block.ts'
 import type { Committee } from './model/committee.ts'
 import { EmrmError } from './model/errors.ts'
 import { blockIdOf, fromHex, sha256, toHex } from './model/hash.ts'
 import { asHeight, type Digest, type Height } from './model/ids.ts'
 import type { DecideCertificate } from './model/messages.ts'
-import type { StoredBlock } from './ports.ts'
 import { bytesFromText, isObject, siblingsFromText } from './proof-text.ts'
 import { decodeCertificate, decodeHeader, encodeCertificate, encodeHeader, WireFault } from './wire/codec.ts'
 import { makeVerifier } from './wire/verify.ts'
@@ -35,7 +34,10 @@ export type PathStep = SignedHeader & {
   readonly siblings: string
 }
 
-export const signedHeader = ({ block, certificate }: StoredBlock): SignedHeader => ({
+/** What a step needs of a block. */
+export type Headed = { readonly block: Pick<Block, 'header'>; readonly certificate: DecideCertificate }
+
+export const signedHeader = ({ block, certificate }: Headed): SignedHeader => ({
   header: toHex(encodeHeader(block.header)),
   certificate: toHex(encodeCertificate(certificate)),
 })
@@ -44,7 +46,7 @@ export const signedHeader = ({ block, certificate }: StoredBlock): SignedHeader 
 export async function drawPath(
   views: Views,
   height: number,
-  blockAt: (height: Height) => Promise<StoredBlock | null>,
+  blockAt: (height: Height) => Promise<Headed | null>,
 ): Promise<readonly PathStep[]> {
   const successions = views.successions(height)
   if (successions.length > PATH_STEPS_MAX)

@@ -1,6 +1,7 @@
 // What the API and the command line need of a running peer: types only. peer.ts builds the thing itself.
 // Not here: how any of it is done, and HTTP (server.ts).
 
+import type { Headed } from '../committee-path.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import type { Views } from '../ledger/views.ts'
 import type { Request } from '../model/block.ts'
@@ -94,6 +95,8 @@ export type PeerHandle = {
   committeeAt(height: Height): Committee | null
   status(): PeerStatus
   connections(): readonly Connection[]
+  /** The header of an epoch's last block: also of one before the snapshot with which this home began, which came with it. */
+  epochEnd(height: Height): Promise<Headed | null>
   /** A ledger that stands where this home's blocks begin: at genesis, or on a snapshot. Throws EmrmError `snapshot-unproved`. */
   beginning(): Promise<Ledger>
   /** Throws EmrmError `before-snapshot` for one that a home which began with a snapshot cannot have. */

@@ -92,7 +92,9 @@ export class Table<T extends object> {
   #encode(value: T): Uint8Array {
     const tuple: unknown[] = [LAYOUT]
     for (const field of this.#fields) tuple.push(value[field])
-    return encode(tuple)
+    const bytes: Uint8Array = encode(tuple)
+    // The library may answer with a view into a slab of 64 KiB, which one value of the state would keep alive as long as it stands.
+    return bytes.length === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes)
   }
 
   #remember(name: string, value: T): void {

@@ -164,7 +164,8 @@ test('what stands before its snapshot is refused by name, and what comes after i
   const key = ['--key', patient.key, '--report', report]
   assert.equal((await emrm(['audit', '--home', fifth.home, ...key])).code, 0)
   const genesis = join(at(0).home, 'genesis.json')
-  assert.equal((await emrm(['verify-report', report, '--genesis', genesis])).code, 1, 'the committee changed since')
+  const verified = await emrm(['verify-report', report, '--genesis', genesis])
+  assert.equal(verified.code, 0, `over all changes of the committee: ${verified.stderr}`)
 })
 
 test('stopped and started again, and verified while it stands still, it is the same home', async () => {
