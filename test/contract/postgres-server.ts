@@ -1,14 +1,14 @@
 // A real PostgreSQL server for the contract suite of vaults: from the binaries that Debian installs, with a fresh data folder on a free
 // loopback port, stopped at the end. Where there are no binaries the suite says so and skips.
 
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { chown, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
+import { answering, ended, freePort } from './child-server.ts'
 
 const VERSIONS = '/usr/lib/postgresql'
 const USER = 'emrm'
@@ -74,11 +74,12 @@ export async function startPostgres(bin: string): Promise<PostgresServer> {
   }
   let databases = 0
   const stop = async (): Promise<void> => {
-    await ended(server)
+    // Its fast shutdown.
+    await ended(server, 'SIGINT')
     await rm(folder, { recursive: true, force: true })
   }
   try {
-    await answering(() => run(urlOf('postgres'), 'select 1'))
+    await answering(() => run(urlOf('postgres'), 'select 1'), START_TIMEOUT_MS)
   } catch (error) {
     await stop()
     throw error
@@ -105,36 +106,4 @@ function unprivileged(): { readonly uid: number; readonly gid: number } | null {
     .find(each => /^(postgres|nobody):/.test(each))
   const [, , uid, gid] = (line ?? 'nobody:x:65534:65534').split(':')
   return { uid: Number(uid), gid: Number(gid) }
-}
-
-async function answering(ask: () => Promise<void>): Promise<void> {
-  const until = performance.now() + START_TIMEOUT_MS
-  for (;;) {
-    try {
-      return await ask()
-    } catch (error) {
-      if (performance.now() > until) throw error
-      await new Promise(resolve => setTimeout(resolve, 100))
-    }
-  }
-}
-
-/** SIGINT is PostgreSQL's fast shutdown. */
-function ended(server: ChildProcess): Promise<void> {
-  if (server.exitCode !== null || server.signalCode !== null) return Promise.resolve()
-  return new Promise(resolve => {
-    server.once('exit', () => resolve())
-    server.kill('SIGINT')
-  })
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
-  })
 }

@@ -2,16 +2,16 @@
 // this checkout's node_modules (minutes once, then at once), on a free loopback port, stopped at the end. Where Go is missing or the module
 // cannot be had the suite says why and skips.
 
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3'
 import type { BucketPlace } from '../../src/adapters/s3-objects.ts'
+import { answering, ended, freePort } from './child-server.ts'
 
 const VERSION = 'v1.8.0'
 const MODULE = `github.com/versity/versitygw/cmd/versitygw@${VERSION}`
@@ -74,11 +74,11 @@ export async function startS3(program: string, folder?: string): Promise<S3Serve
   }
   const stop = async (): Promise<void> => {
     client.destroy()
-    await ended(server)
+    await ended(server, 'SIGTERM')
     if (folder === undefined) await rm(root, { recursive: true, force: true })
   }
   try {
-    await answering(makeBucket)
+    await answering(makeBucket, START_TIMEOUT_MS)
   } catch (error) {
     await stop()
     throw error
@@ -100,35 +100,4 @@ export async function startS3(program: string, folder?: string): Promise<S3Serve
     },
     stop,
   }
-}
-
-async function answering<T>(ask: () => Promise<T>): Promise<T> {
-  const until = performance.now() + START_TIMEOUT_MS
-  for (;;) {
-    try {
-      return await ask()
-    } catch (error) {
-      if (performance.now() > until) throw error
-      await new Promise(resolve => setTimeout(resolve, 100))
-    }
-  }
-}
-
-function ended(server: ChildProcess): Promise<void> {
-  if (server.exitCode !== null || server.signalCode !== null) return Promise.resolve()
-  return new Promise(resolve => {
-    server.once('exit', () => resolve())
-    server.kill('SIGTERM')
-  })
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
-  })
 }

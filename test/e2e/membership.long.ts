@@ -6,12 +6,8 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { connectApi } from '../../src/api/client.ts'
-import { submitOperation } from '../../src/api/operations.ts'
-import { homePaths, loadSigningKey } from '../../src/config.ts'
-import type { Digest, Timestamp } from '../../src/model/ids.ts'
 import type { Operation } from '../../src/model/operations.ts'
-import { makeRegistrations } from '../bench/registrations.ts'
+import { decree, nextEpoch } from './authority.ts'
 import { addRecord, observation, outFile, type Person, permit, person, request } from './people.ts'
 import {
   agreed,
@@ -20,7 +16,6 @@ import {
   errorCode,
   eventually,
   makePeer,
-  PASSWORD,
   type Swarm,
   type SwarmPeer,
   startSwarm,
@@ -70,35 +65,10 @@ const freePort = (): Promise<number> =>
     })
   })
 
-/** By the authority, through any peer. */
-async function decree(operation: Operation): Promise<void> {
-  const api = await connectApi(homePaths(at(0).home))
-  try {
-    const { chainId } = (await api.call('GET', '/v1/genesis')) as { chainId: Digest }
-    const key = await loadSigningKey(join(swarm.dir, 'net', 'authority', 'authority.key'), PASSWORD)
-    await submitOperation(api, { key, chainId, timestamp: Date.now() as Timestamp }, operation)
-  } finally {
-    api.close()
-  }
-}
-
 let serial = 0
 async function work(peer: SwarmPeer): Promise<number> {
   const user = ['user', 'register', '--home', peer.home, '--role', 'nurse', '--name', `nurse-${serial++}`]
   return Number((await emrmJson([...user, '--out', outFile(swarm)]))['height'])
-}
-
-/** Requests until the next epoch has begun; over the API, since a process for each would take longer than the epoch. */
-async function nextEpoch(peer: SwarmPeer): Promise<void> {
-  const api = await connectApi(homePaths(peer.home))
-  try {
-    const source = await makeRegistrations(swarm, api)
-    const { height } = await statusOf(peer)
-    const end = (Math.floor(height / EPOCH) + 1) * EPOCH
-    for (let now = height; now <= end; ) now = Number((await api.submit(source.next(0).bytes))['height'])
-  } finally {
-    api.close()
-  }
 }
 
 let patient: Person
@@ -120,8 +90,8 @@ test('a fifth hospital is refused until the authority admits it; then it follows
 })
 
 test('rated first, it is primary of the next epoch, and its own clients are served', async () => {
-  await decree({ type: 'institution.rate', institution: institutions[4], score: 5_000 } as Operation)
-  await nextEpoch(at(1))
+  await decree(swarm, at(0), { type: 'institution.rate', institution: institutions[4], score: 5_000 } as Operation)
+  await nextEpoch(swarm, at(1), EPOCH)
   await agreed(all(), await work(fifth))
   const roles = await Promise.all(all().map(async peer => (await statusOf(peer)).role))
   assert.deepEqual(roles, ['validator', 'validator', 'validator', 'observer', 'primary'])
@@ -134,8 +104,8 @@ test('rated first, it is primary of the next epoch, and its own clients are serv
 
 test('an expelled hospital is cut off by everybody when its epoch ends; the next in the ranking votes in its place', async () => {
   const expelled = (await status(at(2))).peerId
-  await decree({ type: 'institution.remove', institution: institutions[2] } as Operation)
-  await nextEpoch(at(1))
+  await decree(swarm, at(0), { type: 'institution.remove', institution: institutions[2] } as Operation)
+  await nextEpoch(swarm, at(1), EPOCH)
   const rest = [0, 1, 3, 4].map(at)
   await eventually(async () => {
     for (const peer of rest) {

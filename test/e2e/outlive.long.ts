@@ -6,16 +6,13 @@ import { cpSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { openFileVault } from '../../src/adapters/file-vault.ts'
-import { connectApi } from '../../src/api/client.ts'
-import { submitOperation } from '../../src/api/operations.ts'
-import { homePaths, loadSigningKey, unlockKeys } from '../../src/config.ts'
-import type { Digest, Identifier, RecordId, Timestamp } from '../../src/model/ids.ts'
-import type { Operation } from '../../src/model/operations.ts'
+import { homePaths, unlockKeys } from '../../src/config.ts'
+import type { Identifier, RecordId } from '../../src/model/ids.ts'
 import { decodeDeal, decodeNextShare, decodePendingDeal, decodeShareBox } from '../../src/records/frames.ts'
 import type { SealKey } from '../../src/records/seal.ts'
 import { combineShares, type OpenedShare, openShareBox, type ShareClaim } from '../../src/records/shares.ts'
 import type { Vault } from '../../src/records/vault.ts'
-import { makeRegistrations } from '../bench/registrations.ts'
+import { decree, nextEpoch } from './authority.ts'
 import { addRecord, observation, outFile, type Person, permit, person, request } from './people.ts'
 import {
   emrm,
@@ -119,14 +116,14 @@ test('the custodian is expelled: an heir adopts, the copies are made whole, the 
   const orphans = [...kept].filter(([, { custodian }]) => custodian === 0).map(([record]) => record as RecordId)
   const [target] = orphans as [RecordId]
   const former = (await emrmJson(['record', 'show', target, '--home', at(0).home])) as unknown as Claim
-  await decree({ type: 'institution.remove', institution: ids[0]! })
+  await decree(swarm, at(1), { type: 'institution.remove', institution: ids[0]! })
   await at(0).stop()
   const leaver = await seize(0, 'leaver')
   for (const record of orphans) {
-    await decree({ type: 'record.adopt', record, custodian: ids[1]! })
+    await decree(swarm, at(1), { type: 'record.adopt', record, custodian: ids[1]! })
     await emrmJson(['record', 'adopt', record, '--home', at(1).home, '--custodian', ids[1]!])
   }
-  await nextEpoch(at(1))
+  await nextEpoch(swarm, at(1), EPOCH)
   for (const i of [1, 2, 3, 4]) await scrub(i)
   for (const record of kept.keys()) {
     const holders = holdersOnDisk(record).filter(i => i !== 0)
@@ -182,28 +179,4 @@ async function opens(record: RecordId, disks: readonly Seized[], claims: readonl
     }
   assert.ok(shares.length > 0, 'the disks hold shares')
   return (await combineShares(shares, claims[0]!, claims[0]!.threshold)).type
-}
-
-/** By the authority, through any peer. */
-async function decree(operation: Operation): Promise<void> {
-  const api = await connectApi(homePaths(at(1).home))
-  try {
-    const { chainId } = (await api.call('GET', '/v1/genesis')) as { chainId: Digest }
-    const key = await loadSigningKey(join(swarm.dir, 'net', 'authority', 'authority.key'), PASSWORD)
-    await submitOperation(api, { key, chainId, timestamp: Date.now() as Timestamp }, operation)
-  } finally {
-    api.close()
-  }
-}
-
-async function nextEpoch(peer: SwarmPeer): Promise<void> {
-  const api = await connectApi(homePaths(peer.home))
-  try {
-    const source = await makeRegistrations(swarm, api)
-    const { height } = await statusOf(peer)
-    const end = (Math.floor(height / EPOCH) + 1) * EPOCH
-    for (let now = height; now <= end; ) now = Number((await api.submit(source.next(0).bytes))['height'])
-  } finally {
-    api.close()
-  }
 }

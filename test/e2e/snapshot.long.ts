@@ -7,11 +7,10 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { connectApi } from '../../src/api/client.ts'
-import { submitOperation } from '../../src/api/operations.ts'
-import { homePaths, loadSigningKey } from '../../src/config.ts'
-import type { Digest, Timestamp } from '../../src/model/ids.ts'
+import { homePaths } from '../../src/config.ts'
 import type { Operation } from '../../src/model/operations.ts'
 import { makeRegistrations } from '../bench/registrations.ts'
+import { decree } from './authority.ts'
 import { addRecord, observation, outFile, type Person, permit, person, request } from './people.ts'
 import {
   agreed,
@@ -20,7 +19,6 @@ import {
   errorCode,
   eventually,
   makePeer,
-  PASSWORD,
   type Swarm,
   type SwarmPeer,
   startSwarm,
@@ -92,17 +90,6 @@ async function crowd(count: number): Promise<void> {
   }
 }
 
-async function decree(operation: Operation): Promise<void> {
-  const api = await connectApi(homePaths(at(0).home))
-  try {
-    const { chainId } = (await api.call('GET', '/v1/genesis')) as { chainId: Digest }
-    const key = await loadSigningKey(join(swarm.dir, 'net', 'authority', 'authority.key'), PASSWORD)
-    await submitOperation(api, { key, chainId, timestamp: Date.now() as Timestamp }, operation)
-  } finally {
-    api.close()
-  }
-}
-
 const times = async (event: string): Promise<number> => (await fifth.log()).split(`"${event}"`).length - 1
 
 test('a fifth hospital, killed while it fetches and installs a snapshot, begins with it all the same', async () => {
@@ -138,7 +125,7 @@ test('a fifth hospital, killed while it fetches and installs a snapshot, begins 
 
 test('rated first, it leads; a doctor of its own reads a record that is older than its first block', async () => {
   const { institution } = (await statusOf(fifth)) as unknown as { institution: { id: string } }
-  await decree({ type: 'institution.rate', institution: institution.id, score: 5_000 } as Operation)
+  await decree(swarm, at(0), { type: 'institution.rate', institution: institution.id, score: 5_000 } as Operation)
   await growTo((await statusOf(at(0))).height + 2 * EPOCH)
   await agreed([...swarm.peers, fifth])
   assert.equal((await statusOf(fifth)).role, 'primary')
