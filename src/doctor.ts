@@ -6,6 +6,7 @@ import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 
 import { connectApi } from './api/client.ts'
+import type { EmergencyShown } from './api/emergencies.ts'
 import type { PeerStatus } from './api/peer-handle.ts'
 import { homePaths, loadConfig, type PeerConfig } from './config.ts'
 import { EmrmError } from './model/errors.ts'
@@ -47,7 +48,12 @@ export async function examine(
     await checkDisk(config),
     ...(status === null
       ? await checkPorts(config)
-      : [...checkRunning(config, status), checkCare(status.care), checkShares(status.care.redeal)]),
+      : [
+          ...checkRunning(config, status),
+          checkCare(status.care),
+          checkShares(status.care.redeal),
+          checkReviews(status.emergencies),
+        ]),
     await checkVault(config, status !== null),
     ...(await checkNeighbours(config)),
   ]
@@ -60,6 +66,7 @@ type Headed = { readonly header: { readonly timestamp: number } }
 type Running = PeerStatus & {
   readonly headTime?: number
   readonly care: CareReport & { readonly redeal: RedealReport }
+  readonly emergencies: readonly EmergencyShown[]
 }
 
 async function statusOf(home: string): Promise<Running | null> {
@@ -67,7 +74,8 @@ async function statusOf(home: string): Promise<Running | null> {
     const api = await connectApi(homePaths(home))
     try {
       const care = (await api.call('GET', '/v1/vault')) as Running['care']
-      const status = { ...((await api.call('GET', '/v1/status')) as PeerStatus), care }
+      const { emergencies } = (await api.call('GET', '/v1/emergencies')) as Pick<Running, 'emergencies'>
+      const status = { ...((await api.call('GET', '/v1/status')) as PeerStatus), care, emergencies }
       if (status.height === 0) return status
       // Right after it began with a snapshot a peer has no block yet.
       const block = await api.call('GET', `/v1/blocks/${status.height}`).catch(() => null)
@@ -189,6 +197,16 @@ function placeText(place: VaultPlace): string {
     case 'bucket':
       return `bucket ${place.bucket}/${place.prefix}${place.endpoint === null ? '' : ` at ${place.endpoint}`}`
   }
+}
+
+/** Of emergency accesses at this hospital or to its records. */
+function checkReviews(emergencies: readonly EmergencyShown[]): Check {
+  const count = (wanted: EmergencyShown['state']): number => emergencies.filter(({ state }) => state === wanted).length
+  const [open, overdue] = [count('open'), count('overdue')]
+  if (open + overdue === 0) return good('emergency reviews', 'none waits')
+  const advice = '"emrm access reviews --open" lists them'
+  if (overdue === 0) return good('emergency reviews', `${open} open; ${advice}`)
+  return bad('emergency reviews', `${overdue} overdue, which suspends their users, and ${open} open; ${advice}`)
 }
 
 function checkShares({ due, dealt, lastFailure }: RedealReport): Check {

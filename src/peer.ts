@@ -14,6 +14,7 @@ import { twinMaker } from './adapters/twin-maker.ts'
 import type { PeerHandle, PeerStatus, TransactionView } from './api/peer-handle.ts'
 import type { PeerConfig, PeerKeys } from './config.ts'
 import { type Driver, makeDriver } from './driver.ts'
+import { tellEmergencies } from './emergency-notice.ts'
 import { makeLedger } from './make-ledger.ts'
 import { admittedPeers, watchMembership } from './membership.ts'
 import { Mempool } from './mempool.ts'
@@ -107,8 +108,9 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       signFrom: guard.signFrom,
       onSignFrom: signFrom => saveSignGuard(guardFile, { signFrom }),
       pacemaker: { viewTimeoutMs, viewTimeoutMaxMs, resendMs: Math.floor(viewTimeoutMs / RESENDS_PER_TIMEOUT) },
-      onExecuted: block => {
+      onExecuted: (block, results) => {
         onBlock(block)
+        tellEmergencies(results, { views, self: identifierOf(keys.institution.publicKey), log })
         for (const wake of nextBlocks.splice(0)) wake()
       },
       onAdopted: () => {

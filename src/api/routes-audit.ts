@@ -11,6 +11,8 @@ import { replayChain } from '../replay.ts'
 import { anchorReport, drawReport } from '../report.ts'
 import { auditEntries } from './audit.ts'
 import { type ApiContext, openLines, pathId, queryText, recordIdIn } from './context.ts'
+import { emergenciesFor } from './emergencies.ts'
+import { toJson } from './present.ts'
 import { erasureFor, ownerIn, requireOwner, sightOf } from './routes-index.ts'
 
 const ANCHOR_TIMEOUT_MS = 60_000
@@ -53,6 +55,9 @@ export function addAuditRoutes(app: FastifyInstance, context: ApiContext): void 
     }
     lines.end()
   })
+
+  // The patient's own or a ward's; without a user's key those that this hospital has to review.
+  app.get('/v1/emergencies', async request => ({ emergencies: toJson(emergenciesFor(sightOf(context, request))) }))
 
   // {"drawn": {"height"}}: from now on a block makes the report provable; then the report. The owner or a guardian.
   app.post('/v1/report', async (request, reply) => {

@@ -3,13 +3,14 @@
 
 import type { Command } from 'commander'
 
+import type { EmergencyShown } from '../api/emergencies.ts'
 import { type Obtained, obtainRecord, told } from '../api/obtain.ts'
 import { submitOperation } from '../api/operations.ts'
 import { type AccessAttempt, type Agent, makeAgent } from '../client/agent.ts'
 import { EmrmError } from '../model/errors.ts'
 import type { RecordId, RequestId, Timestamp } from '../model/ids.ts'
 import type { Right } from '../model/operations.ts'
-import { homeCommand, type KeyOption, withApi, withKey } from './home.ts'
+import { homeCommand, type KeyOption, withApi, withKey, withOptionalKey } from './home.ts'
 import { makeByteProgress } from './progress.ts'
 import { type Answer, denied, endProgress, handle, type Session, table } from './session.ts'
 import { readChoice, readRecordId, readRequestId, requirePurposes } from './values.ts'
@@ -51,6 +52,23 @@ export function addAccessCommands(session: Session, program: Command): void {
     return obtain(session, options, agent => agent.requestEmergency({ record, role, reason }))
   })
 
+  const reviews = homeCommand(
+    access,
+    'reviews',
+    "emergency accesses to the caller's records; without a key, those that this hospital has to review",
+    'emrm access reviews --home ./net/hospital-1 --open',
+  )
+    .option('--key <file>', 'as this patient or guardian (default: as the hospital)')
+    .option('--open', 'only those without a verdict')
+  handle<{ readonly home: string; readonly key?: string; readonly open?: true }>(session, reviews, options =>
+    withOptionalKey(session, options, async ({ api, as }) => {
+      const all = ((await api.call('GET', '/v1/emergencies', { as })) as { emergencies: readonly EmergencyShown[] })
+        .emergencies
+      const emergencies = options.open === true ? all.filter(({ verdict }) => verdict === null) : all
+      return { document: { emergencies }, lines: emergencies.length === 0 ? ['none'] : emergencies.map(emergencyLine) }
+    }),
+  )
+
   const review = homeCommand(
     access,
     'review <grant>',
@@ -87,6 +105,9 @@ export function addAccessCommands(session: Session, program: Command): void {
     })
   })
 }
+
+const emergencyLine = ({ grant, record, user, hospital, reason, time, deadline, state }: EmergencyShown): string =>
+  `${new Date(time).toISOString()}  ${state}  record ${record}  by ${user} of ${hospital}: ${reason}  grant ${grant}  review by ${new Date(deadline).toISOString()}`
 
 function accessOptions(parent: Command, usage: string, description: string, example: string): Command {
   return homeCommand(parent, usage, description, example)

@@ -14,6 +14,8 @@ export class Indexes {
   /** Grants of the right to share. */
   readonly sharesByRecord: Index = new Map()
   readonly usersByInstitution: Index = new Map()
+  /** Names `<user>/<grant>`: few. */
+  readonly emergencies: Set<string> = new Set()
   readonly erased: Set<string> = new Set()
   /** Erased, and not all receipts are in. */
   readonly erasing: Set<string> = new Set()

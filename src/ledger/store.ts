@@ -123,10 +123,15 @@ export class Store {
   readonly receipts: Table<E.Receipt> = new Table(this.state, 'receipt', {
     ...{ grant: true, requester: true, commitment: true, height: true, time: true },
   })
-  readonly emergencies: Table<E.Emergency> = new Table(this.state, 'emergency', {
-    ...{ grant: true, user: true, institution: true, record: true, owner: true, reason: true, time: true },
-    ...{ deadline: true, verdict: true, reviewer: true, note: true },
-  })
+  readonly emergencies: Table<E.Emergency> = new Table(
+    this.state,
+    'emergency',
+    {
+      ...{ grant: true, user: true, institution: true, record: true, owner: true, reason: true, time: true },
+      ...{ deadline: true, verdict: true, reviewer: true, note: true },
+    },
+    name => this.indexes.emergencies.add(name),
+  )
   readonly evidence: Table<E.EvidenceEntry> = new Table(this.state, 'evidence', {
     ...{ validator: true, fault: true, faultHeight: true, submitter: true, request: true, height: true },
   })
@@ -195,6 +200,7 @@ export class Store {
   /** Fills the indexes from the tables. */
   announce(): void {
     this.indexes.clear()
-    for (const table of [this.users, this.records, this.decisions, this.grants, this.erasures]) table.announce()
+    for (const table of [this.users, this.records, this.decisions, this.grants, this.emergencies, this.erasures])
+      table.announce()
   }
 }

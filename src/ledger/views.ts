@@ -203,6 +203,11 @@ export class Views {
     return found === null ? null : (this.store.emergencies.get(`${found.requester}/${grant}`) ?? null)
   }
 
+  /** Of everybody: reviews are few. */
+  emergencies(): readonly E.Emergency[] {
+    return [...this.store.indexes.emergencies].map(name => this.store.emergencies.get(name)!)
+  }
+
   emergenciesOf(user: Identifier): readonly E.Emergency[] {
     return this.store.emergencies.under(user)
   }

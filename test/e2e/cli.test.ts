@@ -267,10 +267,32 @@ test('the glass is broken once, and its custodian judges it in its own name, onc
     ...['--reason', 'unconscious', '--out', out],
   )
   assert.equal(readFileSync(out, 'utf8'), observation('emergency'))
+  await agreed(swarm.peers)
+  // The patient is told, and both hospitals have a review to do.
+  const reviewsAt = async (...who: string[]): Promise<readonly (readonly unknown[])[]> => {
+    const { emergencies } = (await answer('access', 'reviews', ...who)) as { emergencies: Record<string, unknown>[] }
+    return emergencies.filter(one => one['record'] === record).map(one => [one['grant'], one['state'], one['reason']])
+  }
+  const shown = [[broken['grant'], 'open', 'unconscious']]
+  assert.deepEqual(await reviewsAt(...home(0), '--key', patient.key), shown)
+  for (const i of [0, 2]) assert.deepEqual(await reviewsAt(...home(i), '--open'), shown)
+  assert.deepEqual(await reviewsAt(...home(3)), [])
+  assert.deepEqual(await reviewsAt(...home(1), '--key', doctor.key), [])
+  for (const [i, told] of [
+    [0, true],
+    [2, false],
+  ] as const) {
+    const line = (await at(i).log()).split('\n').find(each => each.includes('"emergency-access"')) ?? ''
+    assert.equal(line.includes(String(broken['grant'])) && !line.includes('unconscious'), true)
+    assert.equal(line.includes('"tell"'), told)
+  }
+  assert.doesNotMatch(await at(3).log(), /emergency-access/)
   const review = (i: number): Promise<Ran> =>
     json('access', 'review', String(broken['grant']), ...home(i), '--verdict', 'justified', '--note', 'seen')
   failed(await review(3), 'not-authorized')
   assert.equal((await review(0)).code, 0)
+  assert.deepEqual(await reviewsAt(...home(0), '--open'), [])
+  assert.equal((await reviewsAt(...home(0)))[0]?.[1], 'justified')
   failed(await review(0), 'review-closed')
 })
 
