@@ -215,7 +215,16 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
         extractKey: new Uint8Array(randomBytes(32)),
         patientKey: fromHex(owner),
       })
-      const wanted = { owner, kind, confidentiality, labels, encounter, lastVisit, twinOf: record }
+      const wanted = {
+        owner,
+        kind,
+        confidentiality,
+        labels,
+        encounter,
+        lastVisit,
+        twinOf: record,
+        twinRules: ruleDigest,
+      }
       const twin = await add({ ...wanted, source: once(bytes) }, undefined)
       return { twin: twin.operation.record, twinRules: ruleDigest }
     } catch (error) {
@@ -228,7 +237,12 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
   return {
     async addRecord(source, { onProgress, signal, twin, ...wanted }) {
       const copy = twin ? new PlainCopy() : null
-      const read = { source: copy?.watch(source) ?? source, twinOf: null, ...(signal === undefined ? {} : { signal }) }
+      const read = {
+        source: copy?.watch(source) ?? source,
+        twinOf: null,
+        twinRules: null,
+        ...(signal === undefined ? {} : { signal }),
+      }
       try {
         const added = await add({ ...wanted, ...read }, onProgress)
         const { record } = added.operation

@@ -27,6 +27,8 @@ export type Obtained =
       readonly height: number
       readonly record: string
       readonly variant: Grant['variant']
+      /** Of a de-identified twin: digest of the rules that made it, as its registration has it; null for an original. */
+      readonly rules: Digest | null
       readonly basis: string
       readonly bytes: number
       readonly sha256: Digest
@@ -72,6 +74,7 @@ export async function obtainRecord(options: ObtainOptions): Promise<Obtained> {
     height,
     record: grant.record,
     variant: grant.variant,
+    rules: claim.twinRules,
     basis: grant.basis,
     bytes: opened.bytes,
     sha256: opened.sha256,
@@ -81,13 +84,13 @@ export async function obtainRecord(options: ObtainOptions): Promise<Obtained> {
   }
 }
 
-type Claimed = RecordClaim & { readonly record: string }
+type Claimed = RecordClaim & { readonly record: string; readonly twinRules: Digest | null }
 
 async function open(
   { api, key, chainId, attempt, output, onProgress }: ObtainOptions,
   grant: Grant,
 ): Promise<{
-  readonly claim: RecordClaim
+  readonly claim: Claimed
   readonly opened: Opened
   readonly refusals: readonly Refusal[]
 }> {

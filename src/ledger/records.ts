@@ -99,6 +99,7 @@ const isRecordShape = (operation: RecordRegister): boolean =>
   [operation.commitment, operation.cipherRoot, operation.shareRoot, operation.keyCommit].every(d =>
     isHexadecimal(d, 64),
   ) &&
+  (operation.twinRules === null || isHexadecimal(operation.twinRules, 64)) &&
   isWhole(operation.cipherSize) &&
   isWhole(operation.lastVisit) &&
   (operation.encounter === 'outpatient' || operation.encounter === 'inpatient') &&
@@ -115,6 +116,7 @@ function isDealtRecently({ store, height, committeeAt }: Context, { dealtAt, sha
 
 /** A twin has the original's owner and custodian; one at a time, and no twin of a twin. */
 function twinFault({ store }: Context, operation: RecordRegister): Refused | null {
+  if ((operation.twinOf === null) !== (operation.twinRules === null)) return refused('invalid-operation')
   if (operation.twinOf === null) return null
   const original = store.records.get(operation.twinOf)
   if (original === undefined) return refused('unknown-record')

@@ -70,7 +70,16 @@ export class Store {
         keyCommit: true,
         dealtAt: true,
       },
-      ...{ twinOf: true, encounter: true, lastVisit: true, height: true, time: true, withdrawn: true, twin: true },
+      ...{
+        twinOf: true,
+        twinRules: true,
+        encounter: true,
+        lastVisit: true,
+        height: true,
+        time: true,
+        withdrawn: true,
+        twin: true,
+      },
     },
     (name, record) => this.indexes.noteRecord(name, record),
   )

@@ -179,6 +179,8 @@ export type RecordRegister = {
   readonly dealtAt: number
   /** The original of which this is the de-identified twin. */
   readonly twinOf: RecordId | null
+  /** Of a twin: digest of the rule set that made it (P-42). */
+  readonly twinRules: Digest | null
   /** Which retention rule holds. */
   readonly encounter: Encounter
   /** The visit, or the discharge, that the record is about: the retention clock begins here. */

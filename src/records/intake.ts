@@ -32,6 +32,8 @@ export type IntakeOptions = {
   readonly confidentiality: Confidentiality
   readonly labels: readonly string[]
   readonly twinOf: RecordId | null
+  /** Of a twin: digest of the rules that made it. */
+  readonly twinRules: Digest | null
   readonly labelRules: LabelRules
   /** Seals what the custodian notes for itself (local-index.ts). */
   readonly indexKey: Uint8Array
@@ -97,6 +99,7 @@ export async function prepareRecord(options: IntakeOptions): Promise<Intake> {
       keyCommit: deal.claim.keyCommit,
       dealtAt,
       twinOf: options.twinOf,
+      twinRules: options.twinRules,
       encounter: options.encounter,
       lastVisit: options.lastVisit,
     }

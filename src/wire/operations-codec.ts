@@ -182,6 +182,7 @@ export const operation: Shape<Operation> = union<Operation>({
     keyCommit: digest,
     dealtAt: uint(Number.MAX_SAFE_INTEGER, 1),
     twinOf: nullable(recordId),
+    twinRules: nullable(digest),
     encounter: oneOf('outpatient', 'inpatient'),
     lastVisit: timestamp,
   },

@@ -78,7 +78,15 @@ function operationAt(height: number): { readonly by: Key; readonly operation: Op
       operation: {
         ...{ type: 'record.register', record: recordAt(height), owner, custodian: institution, kind: 'fhir' },
         ...{ confidentiality: 'N', labels: [], commitment: text('c'), cipherRoot: text('r'), cipherSize: 1_000 },
-        ...{ shareRoot: text('s'), shareCount: 4, threshold: 2, keyCommit: text('k'), dealtAt: 1, twinOf: null },
+        ...{
+          shareRoot: text('s'),
+          shareCount: 4,
+          threshold: 2,
+          keyCommit: text('k'),
+          dealtAt: 1,
+          twinOf: null,
+          twinRules: null,
+        },
         ...{ encounter: 'outpatient', lastVisit: 0 },
       } as unknown as Operation,
     }

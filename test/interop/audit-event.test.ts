@@ -133,6 +133,7 @@ const RECORD: IndexedRecord = {
     threshold: 2,
     keyCommit: asDigest('f'.repeat(64)),
     twinOf: null,
+    twinRules: null,
     dealtAt: 1,
   },
   ...{ encounter: 'outpatient', lastVisit: GRANTED.time },

@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import type { PeerId } from '../../src/model/ids.ts'
 import type { RecordRegister } from '../../src/model/operations.ts'
 import {
+  digestNamed,
   idNamed,
   keyNamed,
   makeClinic,
@@ -34,6 +35,8 @@ const rows: readonly (readonly [what: string, by: string, change: Partial<Record
   ['all shares needed', 'north', { threshold: 4 }, 'done'],
   ['a kind that is no name', 'north', { kind: 'a/b' }, 'refused: invalid-operation'],
   ['a twin', 'north', { twinOf }, 'done'],
+  ['a twin of unknown rules', 'north', { twinOf, twinRules: null }, 'refused: invalid-operation'],
+  ['rules without a twin', 'north', { twinRules: digestNamed('rules') }, 'refused: invalid-operation'],
   ['a twin of nothing', 'north', { twinOf: recordNamed('nothing') }, 'refused: unknown-record'],
   ['a twin for another owner', 'north', { twinOf, owner: idNamed('doctor') }, 'refused: invalid-operation'],
   ['a twin at another custodian', 'south', { twinOf, custodian: idNamed('south') }, 'refused: invalid-operation'],

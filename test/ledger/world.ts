@@ -201,6 +201,7 @@ export const recordRegister = (name: string, change: Partial<RecordRegister> = {
   keyCommit: digestNamed('content key'),
   dealtAt: 1,
   twinOf: null,
+  twinRules: change.twinOf ? digestNamed('rules') : null,
   encounter: 'outpatient',
   lastVisit: START as Timestamp,
   ...change,

@@ -11,7 +11,7 @@ import type { RecordId } from '../../src/model/ids.ts'
 import { PROTOCOLS } from '../../src/ports.ts'
 import type { Care } from '../../src/records/caretaker.ts'
 import { encodePiecesAnswer } from '../../src/records/frames.ts'
-import { isHolder, replicaHolders } from '../../src/records/holders.ts'
+import { isHolder, mayHold, replicaHolders } from '../../src/records/holders.ts'
 import type { RecordFacts } from '../../src/records/ledger-view.ts'
 import { fetchPieces } from '../../src/records/piece-source.ts'
 import { PIECE_BYTES } from '../../src/records/pieces.ts'
@@ -327,8 +327,8 @@ test('a holder that lies about pieces is caught by the challenge and by the read
 test('a share grant lets its institution keep the record and serve it, until the policy falls', async () => {
   const { world, custodian, add } = await stage(6, 1)
   const facts = await add()
-  const keeper = world.hospitals.find(({ facts: { id } }) => !isHolder(facts, id, world.ledger))!
-  const reader = world.hospitals.find(each => each !== keeper && !isHolder(facts, each.facts.id, world.ledger))!
+  const keeper = world.hospitals.find(({ facts: { id } }) => !mayHold(facts, id, world.ledger))!
+  const reader = world.hospitals.find(each => each !== keeper && !mayHold(facts, each.facts.id, world.ledger))!
   const grant = { ...world.grant(facts, keeper, createSealKey()), right: 'share' as const, basis: 'f'.repeat(64) }
   world.grants.set(grant.grant, grant)
   // The grant itself may be over: the right to keep hangs on the policy.
@@ -359,7 +359,7 @@ test('a share grant lets its institution keep the record and serve it, until the
 test('a share grant of the owner, which rests on no policy, ends when it expires', async () => {
   const { world, add } = await stage(6, 1)
   const facts = await add()
-  const keeper = world.hospitals.find(({ facts: { id } }) => !isHolder(facts, id, world.ledger))!
+  const keeper = world.hospitals.find(({ facts: { id } }) => !mayHold(facts, id, world.ledger))!
   const grant = { ...world.grant(facts, keeper, createSealKey()), right: 'share' as const }
   world.grants.set(grant.grant, grant)
   assert.equal(isHolder(facts, keeper.facts.id, world.ledger), true)

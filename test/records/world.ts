@@ -196,6 +196,7 @@ export async function makeWorld(n: number, options: WorldOptions = {}): Promise<
         confidentiality: 'N',
         labels: [],
         twinOf: null,
+        twinRules: null,
         labelRules: standardLabels(),
         indexKey: new Uint8Array(32),
         encounter: 'outpatient',
