@@ -29,7 +29,8 @@ const { values } = parseArgs({
 const seconds = Number(values.seconds)
 const say = (line: string): boolean => process.stdout.write(`${line}\n`)
 say(`${cpus()[0]?.model ?? 'unknown processor'}, ${cpus().length} cores, Node ${process.version}, n=4 f=1 p=0`)
-const swarm = await createSwarm({ env: { EMRM_LOG_LEVEL: 'warn' } })
+// The lead stays where it is, so that the peer that is killed leads: with rotation another may lead a moment later anyway.
+const swarm = await createSwarm({ env: { EMRM_LOG_LEVEL: 'warn' }, parameters: { rotationBlocks: 0 } })
 const held: boolean[] = []
 try {
   await Promise.all(swarm.peers.map(peer => peer.start()))
