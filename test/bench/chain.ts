@@ -3,7 +3,7 @@
 // lookups by height, by block id, by request and by record, and a peer that is far behind catching up from two others.
 // Estimate: a restart reads the small table of heights and the state, so it grows with the state and hardly with the chain; memory is state
 // plus caches. Bounds: 100,000 blocks restart in 10 s, lookups within 5 ms.
-//   node test/bench/chain.ts [--blocks 100000] [--behind 10000] [--plot chain-memory.svg] [--dir DIR (kept)]
+//   node test/bench/chain.ts [--blocks 100000] [--behind 10000] [--record-every 10] [--plot chain-memory.svg] [--dir DIR (kept)]
 
 import { execFileSync } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -36,8 +36,6 @@ import { certificateOf } from './certificate.ts'
 import { lineChart } from './plot.ts'
 
 const USERS = 1_000
-/** One block in so many registers a record; in the others a patient changes a delegation, which leaves the state as large as it was. */
-const RECORD_EVERY = 10
 const BLOCK_MS = 1_000
 const WRITE_BLOCKS = 64
 const LOOKUPS = 2_000
@@ -48,11 +46,14 @@ const { values } = parseArgs({
   options: {
     blocks: { type: 'string', default: '100000' },
     behind: { type: 'string', default: '10000' },
+    'record-every': { type: 'string', default: '10' },
     plot: { type: 'string', default: 'chain-memory.svg' },
     dir: { type: 'string' },
     stage: { type: 'string' },
   },
 })
+/** One block in so many registers a record; in the others a patient changes a delegation, which leaves the state as large as it was. */
+const RECORD_EVERY = Number(values['record-every'])
 const world = new Cluster()
 const say = (line: string): boolean => process.stdout.write(`${line}\n`)
 const text = (name: string): string => digestOf(Buffer.from(name))
@@ -203,7 +204,16 @@ async function timeEach(call: (i: number) => Promise<void>): Promise<Lookup> {
 
 /** Each stage in a process of its own: what one leaves in memory must not flatter the next. */
 function inChild<T>(stage: string, directory: string): T {
-  const args = ['--expose-gc', import.meta.filename, '--stage', stage, '--dir', directory]
+  const args = [
+    '--expose-gc',
+    import.meta.filename,
+    '--stage',
+    stage,
+    '--dir',
+    directory,
+    '--record-every',
+    values['record-every'],
+  ]
   const rest = ['--blocks', values.blocks, '--behind', values.behind]
   const output = execFileSync(process.execPath, [...args, ...rest], {
     encoding: 'utf8',
