@@ -1,6 +1,7 @@
 // What scripts rely on (cli.md), against a running network: fields, codes, one document, exit codes.
 
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { readFileSync, statSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -13,7 +14,17 @@ import { leafHash, verifyInclusion } from '../../src/model/merkle.ts'
 import { run } from '../cli/run.ts'
 import { actor, consentR4, purposes } from '../interop/stage.ts'
 import { addRecord, observation, outFile, type Person, permit, person, request } from './people.ts'
-import { agreed, emrm, emrmJson, PASSWORD, type Ran, type Swarm, type SwarmPeer, startSwarm } from './swarm.ts'
+import {
+  agreed,
+  EXECUTABLE,
+  emrm,
+  emrmJson,
+  PASSWORD,
+  type Ran,
+  type Swarm,
+  type SwarmPeer,
+  startSwarm,
+} from './swarm.ts'
 
 let swarm: Swarm
 let patient: Person
@@ -131,6 +142,23 @@ test('what cannot be a record is refused with its reason, and what can comes fro
   })
   assert.equal(piped['size'], Buffer.byteLength(observation('piped')))
   assert.match(String(piped['record']), /^[0-9a-f]{32}$/)
+})
+
+test('a record whose reader closes the pipe early did not arrive: exit code 1, unlike a listing that is cut off', async () => {
+  const record = await addRecord(swarm, at(0), patient, 'x'.repeat(3_000_000))
+  await permit(patient, ['--scope', `record:${record}`, '--grantee', 'anyone', '--purpose', 'TREAT', '--right', 'read'])
+  const closing = (...args: string[]): Promise<number | null> =>
+    new Promise(resolve => {
+      const child = spawn(process.execPath, [EXECUTABLE, ...args], {
+        env: { ...process.env, EMRM_PASSWORD: PASSWORD },
+        stdio: ['ignore', 'pipe', 'ignore'],
+      })
+      child.stdout.once('data', () => child.stdout.destroy())
+      child.once('exit', resolve)
+    })
+  const asked = ['--key', doctor.key, '--role', 'attending', '--purpose', 'TREAT', '--out', '-']
+  assert.equal(await closing('access', 'request', record, ...home(1), ...asked), 1)
+  assert.equal(await closing('audit', ...home(0)), 0)
 })
 
 test('one permission value is set once: a timestamp not above the last is refused by the chain', async () => {
