@@ -3,10 +3,12 @@
 // Told: its blocks a second and a CPU-second; what the others commit without it, while it catches up, and after; CPU time of the others for
 // each request, which says what serving costs them, whatever else the machine does.
 // Estimate: a block costs it 4 signatures (170 µs), 100 µs on the wire and 150 µs to execute and store; serving one costs a peer some 30 µs.
-//   node test/bench/behind.ts [--blocks 10000] [--seconds 10] [--inflight 32]
+// With --yield the late peer runs at the lowest priority (root only): on a machine of its own it would not take the others' cores, and what
+// is left of their slowing down is what serving costs them.
+//   node test/bench/behind.ts [--blocks 10000] [--seconds 10] [--inflight 32] [--yield]
 
 import { readFile } from 'node:fs/promises'
-import { cpus } from 'node:os'
+import { constants, cpus, getPriority, setPriority } from 'node:os'
 import { parseArgs } from 'node:util'
 import { type Api, connectApi } from '../../src/api/client.ts'
 import { homePaths } from '../../src/config.ts'
@@ -23,6 +25,7 @@ const { values } = parseArgs({
     blocks: { type: 'string', default: '10000' },
     seconds: { type: 'string', default: '10' },
     inflight: { type: 'string', default: '32' },
+    yield: { type: 'boolean', default: false },
   },
 })
 const [blocks, seconds, inFlight] = [values.blocks, values.seconds, values.inflight].map(Number) as [
@@ -40,6 +43,15 @@ async function cpuOf(peers: readonly SwarmPeer[]): Promise<number> {
     ticks += Number(fields[11]) + Number(fields[12])
   }
   return ticks / TICKS_A_SECOND
+}
+
+/** A process inherits the priority of who starts it. */
+async function startLate(peer: SwarmPeer): Promise<void> {
+  const own = getPriority()
+  if (values.yield) setPriority(constants.priority.PRIORITY_LOW)
+  const started = peer.start()
+  if (values.yield) setPriority(own)
+  await started
 }
 
 type Phase = { readonly perSecond: number; readonly cpuMs: number; readonly cpu: number }
@@ -70,7 +82,7 @@ try {
   const without = await measured(loaded)
   const target = (await statusOf(others[0] as SwarmPeer)).height
   const start = performance.now()
-  await late.start()
+  await startLate(late)
   const began = await cpuOf([late])
   let caughtUp: { readonly seconds: number; readonly cpu: number } | null = null
   const watching = (async () => {
