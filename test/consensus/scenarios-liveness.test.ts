@@ -142,10 +142,10 @@ for (const { n, path } of [
   { n: 6, path: 'FAST' },
 ] as const)
   test(`L7: with one of ${n} validators down every height is decided, and all of them are ${path}`, () => {
-    const heights = 1_000
+    const heights = 10_000
     const stage = new Stage({ n, silent: [n - 1] })
     for (let number = 0; number < heights; number++) stage.request(number)
-    stage.play(60_000, undefined, () => [...stage.peers.values()].every(peer => peer.height > heights))
+    stage.play(600_000, undefined, () => [...stage.peers.values()].every(peer => peer.height > heights))
     for (const decided of stage.decided.values()) {
       assert.equal(decided.length, heights)
       assert.ok(decided.every(({ certificate }) => certificate.path === path && certificate.view === 0))
