@@ -51,6 +51,7 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
   const log = makeLog({ level: config.logLevel })
   const clock = systemClock
   const { genesis, chainId } = config
+  const self = identifierOf(keys.institution.publicKey)
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 })
   const storage = await openLevelStorage(join(config.dataDir, 'chain'))
   // What was opened is closed again when a later step fails: the next start must not find the home locked by this one.
@@ -110,7 +111,7 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       pacemaker: { viewTimeoutMs, viewTimeoutMaxMs, resendMs: Math.floor(viewTimeoutMs / RESENDS_PER_TIMEOUT) },
       onExecuted: (block, results) => {
         onBlock(block)
-        tellEmergencies(results, { views, self: identifierOf(keys.institution.publicKey), log })
+        tellEmergencies(results, { views, self, log })
         for (const wake of nextBlocks.splice(0)) wake()
       },
       onAdopted: () => {
@@ -179,7 +180,7 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
           mempool,
           network,
           vault,
-          institution: identifierOf(keys.institution.publicKey),
+          institution: self,
         }),
       connections: () => network.connections(),
       beginning: async () => {
@@ -202,7 +203,6 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
       leaves: (record, grant) => desk.leaves(record, grant),
       ciphertext: (record, grant, fromPiece) => desk.ciphertext(record, grant, fromPiece),
       verify: (onProgress = () => {}) => {
-        const self = identifierOf(keys.institution.publicKey)
         return verifyHome({ storage, vault, ...chain, self, nowMs: clock.nowMs(), onProgress })
       },
       scrub: signal => desk.scrub(signal),

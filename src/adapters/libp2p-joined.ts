@@ -5,42 +5,28 @@
 
 import type { ConnectionEncrypter, MessageStream, StreamMuxerFactory } from '@libp2p/interface'
 import { Uint8ArrayList } from 'uint8arraylist'
+import { aroundEncryption, aroundMuxers } from './libp2p-wrapped.ts'
 
 /** This much leaves at once: a transfer should neither wait for the end of its turn nor be copied. */
 const joinedBytesMax = 64 * 1_024
 
 /** The frames that a muxer sends in one turn go through the cipher as one. */
-export const joiningFrames =
-  <Components>(
-    make: (components: Components) => StreamMuxerFactory,
-  ): ((components: Components) => StreamMuxerFactory) =>
-  components => {
-    const factory = make(components)
-    const create = factory.createStreamMuxer.bind(factory)
-    factory.createStreamMuxer = stream => {
-      const flush = joinTurns(stream)
-      const muxer = create(stream)
-      const close = muxer.close.bind(muxer)
-      // Its goodbye is the last frame; the socket closes right after.
-      muxer.close = options => close(options).finally(flush)
-      return muxer
-    }
-    return factory
-  }
+export const joiningFrames = <Components>(
+  make: (components: Components) => StreamMuxerFactory,
+): ((components: Components) => StreamMuxerFactory) =>
+  aroundMuxers(make, (create, connection) => {
+    const flush = joinTurns(connection)
+    const muxer = create(connection)
+    const close = muxer.close.bind(muxer)
+    // Its goodbye is the last frame; the socket closes right after.
+    muxer.close = options => close(options).finally(flush)
+    return muxer
+  })
 
 /** What the cipher makes of one send goes to the socket as one buffer. */
-export const joiningWrites =
-  <Components>(
-    make: (components: Components) => ConnectionEncrypter,
-  ): ((components: Components) => ConnectionEncrypter) =>
-  components => {
-    const inner = make(components)
-    return {
-      protocol: inner.protocol,
-      secureInbound: (stream, options) => inner.secureInbound(joinParts(stream), options),
-      secureOutbound: (stream, options) => inner.secureOutbound(joinParts(stream), options),
-    }
-  }
+export const joiningWrites = <Components>(
+  make: (components: Components) => ConnectionEncrypter,
+): ((components: Components) => ConnectionEncrypter) => aroundEncryption(make, { before: joinParts })
 
 function joinParts<S extends MessageStream>(stream: S): S {
   const send = stream.send.bind(stream)

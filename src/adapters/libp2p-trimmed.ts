@@ -13,6 +13,7 @@ import type {
   StreamMuxerFactory,
 } from '@libp2p/interface'
 import type { Uint8ArrayList } from 'uint8arraylist'
+import { aroundEncryption, aroundMuxers } from './libp2p-wrapped.ts'
 
 type StreamInside = Stream & {
   readonly state: number
@@ -28,21 +29,15 @@ const ESTABLISHED = 3
 const USED_SHARE = 0.25
 const LENGTH_BYTES = 2
 
-export const rareWindowUpdates =
-  <Components>(
-    make: (components: Components) => StreamMuxerFactory,
-  ): ((components: Components) => StreamMuxerFactory) =>
-  components => {
-    const factory = make(components)
-    const create = factory.createStreamMuxer.bind(factory)
-    factory.createStreamMuxer = connection => {
-      const muxer = create(connection) as MuxerInside
-      const newStream = muxer._newStream.bind(muxer)
-      muxer._newStream = (...of) => tellSeldom(newStream(...of))
-      return muxer
-    }
-    return factory
-  }
+export const rareWindowUpdates = <Components>(
+  make: (components: Components) => StreamMuxerFactory,
+): ((components: Components) => StreamMuxerFactory) =>
+  aroundMuxers(make, (create, connection) => {
+    const muxer = create(connection) as MuxerInside
+    const newStream = muxer._newStream.bind(muxer)
+    muxer._newStream = (...of) => tellSeldom(newStream(...of))
+    return muxer
+  })
 
 /** Updates that open, resume or end a stream go as before. */
 function tellSeldom(stream: StreamInside): StreamInside {
@@ -54,18 +49,9 @@ function tellSeldom(stream: StreamInside): StreamInside {
   return stream
 }
 
-export const cheapChunkEnds =
-  <Components>(
-    make: (components: Components) => ConnectionEncrypter,
-  ): ((components: Components) => ConnectionEncrypter) =>
-  components => {
-    const inner = make(components)
-    return {
-      protocol: inner.protocol,
-      secureInbound: async (stream, options) => endingCheaply(await inner.secureInbound(stream, options)),
-      secureOutbound: async (stream, options) => endingCheaply(await inner.secureOutbound(stream, options)),
-    }
-  }
+export const cheapChunkEnds = <Components>(
+  make: (components: Components) => ConnectionEncrypter,
+): ((components: Components) => ConnectionEncrypter) => aroundEncryption(make, { after: endingCheaply })
 
 const chunkEnd = new RangeError('the length stands in the next chunk')
 
