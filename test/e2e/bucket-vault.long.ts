@@ -6,6 +6,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { s3Program, startS3 } from '../contract/s3-server.ts'
+import { changeConfig } from './lines.ts'
 import { addRecord, observation, outFile, permit, person, request } from './people.ts'
 import { createSwarm, emrm, emrmJson, type SwarmPeer, settled } from './swarm.ts'
 
@@ -19,9 +20,8 @@ test('a hospital keeps its vault in a bucket', async t => {
     await server.stop()
   })
   const [custodian, other] = swarm.peers as [SwarmPeer, SwarmPeer]
-  const file = join(custodian.home, 'config.json')
   const place = await server.newPlace()
-  writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), vault: server.urlOf(place) }))
+  await changeConfig(custodian.home, { vault: server.urlOf(place) })
   await Promise.all(swarm.peers.map(peer => peer.start()))
   await settled(swarm.peers)
 

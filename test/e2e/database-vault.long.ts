@@ -6,6 +6,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { postgresBinaries, startPostgres } from '../contract/postgres-server.ts'
+import { changeConfig } from './lines.ts'
 import { addRecord, observation, outFile, permit, person, request } from './people.ts'
 import { createSwarm, emrm, type SwarmPeer, settled } from './swarm.ts'
 
@@ -19,9 +20,8 @@ test('a hospital keeps its vault in PostgreSQL', async t => {
     await postgres.stop()
   })
   const [custodian, other] = swarm.peers as [SwarmPeer, SwarmPeer]
-  const file = join(custodian.home, 'config.json')
   const url = await postgres.newDatabase()
-  writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), vault: url }))
+  await changeConfig(custodian.home, { vault: url })
   await Promise.all(swarm.peers.map(peer => peer.start()))
   await settled(swarm.peers)
 

@@ -3,10 +3,10 @@
 
 import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type { Operation } from '../../src/model/operations.ts'
+import { freePort } from '../contract/child-server.ts'
 import { decree, nextEpoch } from './authority.ts'
 import { addRecord, observation, outFile, type Person, permit, person, request } from './people.ts'
 import {
@@ -56,14 +56,6 @@ type Full = Awaited<ReturnType<typeof statusOf>> & {
   readonly peerId: string
 }
 const status = (peer: SwarmPeer): Promise<Full> => statusOf(peer) as Promise<Full>
-
-const freePort = (): Promise<number> =>
-  new Promise(resolve => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
-  })
 
 let serial = 0
 async function work(peer: SwarmPeer): Promise<number> {

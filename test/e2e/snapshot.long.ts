@@ -3,13 +3,13 @@
 
 import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { connectApi } from '../../src/api/client.ts'
 import { homePaths } from '../../src/config.ts'
 import type { Operation } from '../../src/model/operations.ts'
 import { makeRegistrations } from '../bench/registrations.ts'
+import { freePort } from '../contract/child-server.ts'
 import { decree } from './authority.ts'
 import { addRecord, observation, outFile, type Person, permit, person, request } from './people.ts'
 import {
@@ -65,14 +65,6 @@ after(async () => {
   await fifth?.stop()
   await swarm?.stop()
 })
-
-const freePort = (): Promise<number> =>
-  new Promise(resolve => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
-  })
 
 /** Requests one after the other until the chain has this height. */
 async function growTo(height: number, peer = at(1)): Promise<void> {

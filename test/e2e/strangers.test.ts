@@ -4,9 +4,9 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { freePort } from '../contract/child-server.ts'
 import { emrmJson, eventually, makePeer, type Swarm, type SwarmPeer, startSwarm, statusOf } from './swarm.ts'
 
 let swarm: Swarm
@@ -19,14 +19,6 @@ after(async () => {
   await Promise.all(guests.map(guest => guest.stop()))
   await swarm?.stop()
 })
-
-const freePort = (): Promise<number> =>
-  new Promise(resolve => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
-  })
 
 /** A further hospital's home, with keys of its own that nobody admitted. */
 async function guestHome(name: string, swarmKeyFile: string): Promise<SwarmPeer> {

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { changeConfig } from './lines.ts'
 import { addRecord, observation, outFile, type Person, permit, person, request } from './people.ts'
 import { createSwarm, emrm, emrmJson, errorCode, type Swarm, type SwarmPeer, settled } from './swarm.ts'
 
@@ -12,10 +13,7 @@ let swarm: Swarm
 let custodian: SwarmPeer
 let patient: Person
 
-const limit = (peer: SwarmPeer, vaultQuotaBytes: string): void => {
-  const file = join(peer.home, 'config.json')
-  writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), vaultQuotaBytes }))
-}
+const limit = (peer: SwarmPeer, vaultQuotaBytes: string): Promise<void> => changeConfig(peer.home, { vaultQuotaBytes })
 const recordsIn = (peer: SwarmPeer): string[] => {
   const vault = join(peer.home, 'vault')
   return readdirSync(vault, { recursive: true, encoding: 'utf8' }).filter(name => name.endsWith('/cipher'))
@@ -26,7 +24,7 @@ before(async () => {
   swarm = await createSwarm()
   custodian = swarm.peers[0] as SwarmPeer
   // One of the records below and not two.
-  for (const peer of swarm.peers) limit(peer, '4 MB')
+  for (const peer of swarm.peers) await limit(peer, '4 MB')
   await Promise.all(swarm.peers.map(peer => peer.start()))
   await settled(swarm.peers)
   patient = await person(swarm, custodian, 'patient', ['patient'])
@@ -61,7 +59,7 @@ test('hospitals without room for others are passed over, and the record is read 
   const roomy = others.filter(peer => recordsIn(peer).length === 0)
   assert.equal(roomy.length, 1)
   await custodian.stop()
-  limit(custodian, '1 GB')
+  await limit(custodian, '1 GB')
   await custodian.start()
   await settled(swarm.peers)
   const record = await addRecord(swarm, custodian, patient, content)
