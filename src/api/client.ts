@@ -37,7 +37,7 @@ export type Api = {
   /** The NDJSON lines of a long answer as they come. */
   lines(method: 'GET' | 'POST', path: string, options?: CallOptions): AsyncIterable<Line>
   /** The answer's bytes as they come. */
-  download(path: string, query: Query): AsyncIterable<Uint8Array>
+  download(path: string, query: Query, signal?: AbortSignal): AsyncIterable<Uint8Array>
   /** Resolves when the peer executed the request; throws its EmrmError. */
   submit(bytes: Uint8Array): Promise<Line>
   close(): void
@@ -84,10 +84,11 @@ export function makeApi(address: string, token: string, notRunning: (cause: unkn
     headers: OutgoingHttpHeaders,
     body: Uint8Array | AsyncIterable<Uint8Array> | null,
     timeoutMs: number,
+    signal?: AbortSignal,
   ): Promise<IncomingMessage> => {
     const outgoing = httpRequest(new URL(path, address), {
-      agent,
-      method,
+      ...{ agent, method },
+      ...(signal && { signal }),
       headers: { ...headers, authorization: `Bearer ${token}` },
     })
     if (timeoutMs > 0) outgoing.setTimeout(timeoutMs, () => outgoing.destroy(timedOut(path, timeoutMs)))
@@ -136,8 +137,8 @@ export function makeApi(address: string, token: string, notRunning: (cause: unkn
       const headers = as ? signedHeaders(as, method, target) : {}
       for await (const line of splitLines(await send(method, target, headers, null, 0))) yield JSON.parse(line) as Line
     },
-    async *download(path, query) {
-      const incoming = await send('GET', withQuery(path, query), {}, null, CALL_TIMEOUT_MS)
+    async *download(path, query, signal) {
+      const incoming = await send('GET', withQuery(path, query), {}, null, CALL_TIMEOUT_MS, signal)
       try {
         for await (const chunk of incoming) {
           noteShortLived(COPIES_OF_A_DOWNLOAD * chunk.length)

@@ -4,7 +4,7 @@
 
 import type { AccessAttempt, Agent } from '../client/agent.ts'
 import { type OpenOptions, openRecord, openRecordInto, type RecordClaim } from '../client/open.ts'
-import { openPartial } from '../client/partial.ts'
+import { openPartial, type Partial } from '../client/partial.ts'
 import type { SigningKey } from '../identity/keystore.ts'
 import { EmrmError } from '../model/errors.ts'
 import { fromHex } from '../model/hash.ts'
@@ -52,6 +52,8 @@ export type ObtainOptions = {
   readonly attempt: AccessAttempt
   /** Where the record goes: a file, or whoever takes its chunks one by one. */
   readonly output: string | ((chunk: Uint8Array) => Promise<void>)
+  /** Asked for when a file begins: from then on what arrived is kept when it aborts, and the plaintext is not left lying. */
+  readonly stopSignal?: () => AbortSignal
   /** `total`: what `bytes` will come to, nearly; null where there is nothing to count. */
   readonly onProgress: (stage: string, bytes: number, total: number | null) => void
 }
@@ -87,7 +89,7 @@ export async function obtainRecord(options: ObtainOptions): Promise<Obtained> {
 type Claimed = RecordClaim & { readonly record: string; readonly twinRules: Digest | null }
 
 async function open(
-  { api, key, chainId, attempt, output, onProgress }: ObtainOptions,
+  { api, key, chainId, attempt, output, stopSignal, onProgress }: ObtainOptions,
   grant: Grant,
 ): Promise<{
   readonly claim: Claimed
@@ -112,17 +114,18 @@ async function open(
     shares: shares.map(shareOf),
     recipient: attempt.recipient,
     onProgress: (bytes: number) => onProgress('opening', bytes, claim.cipherSize),
+    onKept: (bytes: number) => onProgress('keeping what arrived', bytes, claim.cipherSize),
   }
   const opened =
     typeof output === 'string'
-      ? await openResumable(api, grant, { ...wanted, path: output })
+      ? await openToFile(api, grant, { ...wanted, path: output, ...(stopSignal && { signal: stopSignal() }) })
       : await openStreamed(api, grant, wanted, output)
   return { claim, opened, refusals }
 }
 
 type Opened = Awaited<ReturnType<typeof openRecord>> & { readonly resumed: number }
 
-type Wanted = Omit<OpenOptions, 'ciphertext'>
+type Wanted = Omit<OpenOptions, 'ciphertext'> & { readonly onKept: (bytes: number) => void }
 
 /** What went into a stream is gone: there is nothing to go on with. */
 async function openStreamed(
@@ -136,22 +139,32 @@ async function openStreamed(
   return { ...(await openRecordInto({ ...wanted, ciphertext, leaves }, write)), resumed: 0 }
 }
 
-/** A small record comes in one go; of a large one the pieces that have arrived are kept until it is whole. */
-async function openResumable(
+/** A small record comes in one go; of a large one what has arrived is kept until it is whole. */
+async function openToFile(
   api: Api,
   { grant, record }: Grant,
   wanted: Wanted & { readonly path: string },
 ): Promise<Opened> {
-  const { claim, path } = wanted
+  const { claim, path, onKept, signal } = wanted
   const download = (from: number): AsyncIterable<Uint8Array> =>
-    api.download(`/v1/records/${record}/ciphertext`, { grant, from: String(from) })
-  if (claim.cipherSize <= RESUMABLE_BYTES)
-    return { ...(await openRecord({ ...wanted, ciphertext: download(0) })), resumed: 0 }
-  const leaves = await leavesOf(api, claim, grant)
-  const partial = await openPartial(path, claim, leaves)
-  const { keep } = partial
+    api.download(`/v1/records/${record}/ciphertext`, { grant, from: String(from) }, signal)
+  const isSmall = claim.cipherSize <= RESUMABLE_BYTES
   try {
-    const opened = await openRecord({ ...wanted, ciphertext: partial.pieces(download), leaves, onPiece: keep })
+    if (isSmall) return { ...(await openRecord({ ...wanted, ciphertext: download(0) })), resumed: 0 }
+    const leaves = await leavesOf(api, claim, grant)
+    return await openResumable(await openPartial(path, claim, leaves, onKept), { ...wanted, leaves }, download)
+  } catch (error) {
+    throw signal?.aborted ? stopped(record, isSmall) : error
+  }
+}
+
+async function openResumable(
+  partial: Partial,
+  wanted: Wanted & { readonly path: string },
+  download: (from: number) => AsyncIterable<Uint8Array>,
+): Promise<Opened> {
+  try {
+    const opened = await openRecord({ ...wanted, ciphertext: partial.pieces(download), partial })
     await partial.discard()
     return { ...opened, resumed: partial.resumed * PIECE_BYTES }
   } catch (error) {
@@ -160,6 +173,13 @@ async function openResumable(
     throw error
   }
 }
+
+const stopped = (record: string, isSmall: boolean): EmrmError =>
+  new EmrmError(
+    'stopped',
+    `stopped before record ${record} was whole; ask again${isSmall ? '' : ', it goes on where it stopped'}`,
+    { record },
+  )
 
 async function leavesOf(api: Api, claim: RecordClaim, grant: RequestId): Promise<readonly Uint8Array[]> {
   const chunks: Uint8Array[] = []

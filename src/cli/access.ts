@@ -121,7 +121,7 @@ function accessOptions(parent: Command, usage: string, description: string, exam
 }
 
 const OUT_HELP = `
-With --out FILE an access that is cut off goes on where it stopped when it is asked for again.
+With --out FILE an access that is cut off goes on where it stopped when it is asked for again; what waits in a hidden file is ciphertext.
 With --out - only verified bytes leave: each piece is checked against the root on the chain and authenticated before it is written. Whether
 the whole is what its custodian registered is known at the end: with any exit code but 0 do not use what came. The answer (with --json the
 document) and errors then go to stderr, as its last line.`
@@ -155,6 +155,7 @@ function obtain(session: Session, options: AccessOptions, attemptBy: (agent: Age
         ...{ api, agent, key, chainId },
         attempt: attemptBy(agent),
         output: options.out === STDOUT ? writeOut(session) : options.out,
+        stopSignal: session.io.stopSignal,
         onProgress: bytesShown.show,
       })
       return answer(obtained, options.out)

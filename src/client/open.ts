@@ -1,12 +1,9 @@
 // The last step of an access (P-47): the user's own machine opens the released shares, makes the content key, decrypts the ciphertext as it
-// streams in and checks it twice, against `cipherRoot` and against the commitment on the chain (P-12). In a file the plaintext grows under a
-// temporary name and gets its own only when all of it was checked: nothing partial and nothing unproved is ever found there. Into a stream it
-// goes as it is authenticated, piece by piece, and only the end says whether it was the record that its custodian registered.
-// Not here: asking for access (agent.ts), fetching (the hospital's API).
+// streams in and checks all of it against the commitment on the chain (P-12). In a file the plaintext grows under a temporary name and gets
+// its own only when all of it was checked: nothing partial and nothing unproved is ever found there. Into a stream it goes as it is
+// authenticated, chunk by chunk, and only the end says whether it was the record that its custodian registered.
+// Not here: asking for access (agent.ts), fetching (the hospital's API, which checks each piece), the files (output-file.ts, partial.ts).
 
-import { randomBytes } from 'node:crypto'
-import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
 import { EmrmError } from '../model/errors.ts'
 import type { Digest, RecordId, RequestId } from '../model/ids.ts'
 import type { RecordRegister } from '../model/operations.ts'
@@ -20,7 +17,8 @@ import {
   type ReleasedShare,
   type ShareClaim,
 } from '../records/shares.ts'
-import { WriteBehind } from './write-behind.ts'
+import { OutputFile } from './output-file.ts'
+import type { Partial } from './partial.ts'
 
 /** What the chain says of the record that was granted; of a twin, when the grant is for one. */
 export type RecordClaim = ShareClaim & CipherClaim & Pick<RecordRegister, 'commitment' | 'threshold'>
@@ -33,10 +31,8 @@ export type OpenOptions = {
   readonly recipient: SealKey
   /** All bytes from the first on, cut anywhere. */
   readonly ciphertext: AsyncIterable<Uint8Array>
-  /** The list that gives the claim's root, when it is known: then each piece is checked before it is used, not all of them at the end. */
+  /** The list that gives the claim's root. Without it the root is made from what came, at the end. */
   readonly leaves?: readonly Uint8Array[]
-  /** Each piece, checked. */
-  readonly onPiece?: (index: number, piece: Uint8Array) => Promise<void>
   /** Bytes of the record written so far. */
   readonly onProgress?: (bytes: number) => void
   readonly signal?: AbortSignal
@@ -50,38 +46,43 @@ export type OpenedRecord = {
   readonly badShares: readonly number[]
 }
 
+/** Pieces whose bytes may not have left as plaintext yet: one that is being cut, one and a bit in the cipher. */
+const RECENT_PIECES = 4
+
+type Source = { readonly contentKey: Uint8Array; readonly recent: ReadonlyMap<number, Uint8Array> }
+
 /**
- * `path`: replaced when it exists and everything was checked.
+ * `path`: replaced when it exists and everything was checked. `partial`: where what arrived is kept when it was not everything.
  * Throws EmrmError `shares-insufficient`, `ciphertext-wrong`, `record-corrupt`, `commitment-mismatch`, `output-failed`.
  */
-export async function openRecord(options: OpenOptions & { readonly path: string }): Promise<OpenedRecord> {
-  const { path } = options
-  const target = resolve(path)
-  const temporary = join(dirname(target), `${temporaryPrefix(target)}${randomBytes(6).toString('hex')}`)
-  let handle: FileHandle | null = null
+export async function openRecord(
+  options: OpenOptions & { readonly path: string; readonly partial?: Partial },
+): Promise<OpenedRecord> {
+  const { path, partial } = options
+  const file = new OutputFile(path)
   try {
-    const opened = await openInto(options, async chunks => {
-      await onOutput(path, () => removeLeftovers(target))
-      handle = await onOutput(path, () => open(temporary, 'wx', 0o600))
-      const file = new WriteBehind(handle)
-      for await (const chunk of chunks) await onOutput(path, () => file.add(chunk))
-      await onOutput(path, () => file.end())
+    const opened = await openInto(options, async (chunks, { contentKey, recent }) => {
+      await file.create(left => partial?.takeOver(contentKey, left))
+      try {
+        for await (const chunk of chunks) await file.add(chunk)
+        await file.end()
+      } catch (error) {
+        await file.settle()
+        // What cannot be kept is fetched again; what went wrong before is what is told.
+        await partial?.takeOver(contentKey, file.temporary, recent).catch(() => undefined)
+        throw error
+      }
     })
-    const written = handle as FileHandle | null
-    handle = null
-    if (written !== null) await finish(path, written, temporary, target)
+    await file.finish()
     return opened
   } finally {
-    if (handle !== null) {
-      await (handle as FileHandle).close()
-      await rm(temporary, { force: true })
-    }
+    await file.discard()
   }
 }
 
 /**
- * `write` resolves when the chunk was taken. Every byte that it gets was authenticated under the record's key, in a piece of the registered
- * ciphertext; `commitment-mismatch`, at the end, says that they are not what the custodian registered all the same. Throws as `openRecord`.
+ * `write` resolves when the chunk was taken. Every byte that it gets was authenticated under the record's key; `commitment-mismatch`, at the
+ * end, says that they are not what the custodian registered all the same. Throws as `openRecord`.
  */
 export function openRecordInto(
   options: OpenOptions & { readonly leaves: readonly Uint8Array[] },
@@ -93,23 +94,28 @@ export function openRecordInto(
 }
 
 async function openInto(
-  options: OpenOptions,
-  take: (chunks: AsyncIterable<Uint8Array>) => Promise<void>,
+  options: OpenOptions & { readonly partial?: Partial },
+  take: (chunks: AsyncIterable<Uint8Array>, source: Source) => Promise<void>,
 ): Promise<OpenedRecord> {
-  const { claim, signal, onProgress } = options
+  const { claim, leaves, signal, onProgress } = options
   const { contentKey, badShares } = await openKey(options)
+  const recent = new Map<number, Uint8Array>()
   try {
-    const opening = openStream({ contentKey, record: claim.record, source: checkedCiphertext(options) })
+    const opening = openStream({ contentKey, record: claim.record, source: measuredCiphertext(options, recent) })
     let written = 0
     async function* watched(): AsyncGenerator<Uint8Array> {
-      for await (const chunk of opening.plaintext) {
-        signal?.throwIfAborted()
-        yield chunk
-        written += chunk.length
-        onProgress?.(written)
+      try {
+        for await (const chunk of opening.plaintext) {
+          signal?.throwIfAborted()
+          yield chunk
+          written += chunk.length
+          onProgress?.(written)
+        }
+      } catch (error) {
+        throw leaves === undefined ? error : blamed(error, recent, leaves, claim)
       }
     }
-    await take(watched())
+    await take(watched(), { contentKey, recent })
     const { commitment, plainSha256, plainSize } = opening.result()
     if (commitment !== claim.commitment)
       throw new EmrmError(
@@ -123,13 +129,20 @@ async function openInto(
   }
 }
 
-const temporaryPrefix = (target: string): string => `.${basename(target)}.opening-`
-
-/** Plaintext that a killed run left under a temporary name is nobody's: it must not lie about. */
-async function removeLeftovers(target: string): Promise<void> {
-  const folder = dirname(target)
-  for (const name of await readdir(folder))
-    if (name.startsWith(temporaryPrefix(target))) await rm(join(folder, name), { force: true })
+/**
+ * The hospital's API checked each piece, and the cipher checks each chunk: to hash them here too would cost as much as decrypting. Only when
+ * a chunk does not open is it asked whose fault that is: of the bytes on their way, or of whoever sealed them.
+ */
+function blamed(
+  error: unknown,
+  recent: ReadonlyMap<number, Uint8Array>,
+  leaves: readonly Uint8Array[],
+  claim: CipherClaim,
+): unknown {
+  if (!(error instanceof EmrmError) || error.code !== 'record-corrupt') return error
+  for (const [index, piece] of recent)
+    if (!isPiece(piece, index, leaves, claim)) return wrong(claim.record, `piece ${index} is not the registered one`)
+  return error
 }
 
 async function openKey(
@@ -154,13 +167,11 @@ async function openKey(
   return { contentKey: combined.contentKey, badShares: [...bad, ...combined.bad].sort((a, b) => a - b) }
 }
 
-/** Hands on at most the registered number of bytes, and ends well only when they were the registered ones. */
-async function* checkedCiphertext({
-  ciphertext,
-  claim,
-  leaves: known,
-  onPiece,
-}: OpenOptions): AsyncGenerator<Uint8Array> {
+/** Hands on at most the registered number of bytes, and ends well only when there were as many. `recent`: takes the pieces that went last. */
+async function* measuredCiphertext(
+  { ciphertext, claim, leaves: known, partial }: OpenOptions & { readonly partial?: Partial },
+  recent: Map<number, Uint8Array>,
+): AsyncGenerator<Uint8Array> {
   const leaves: Uint8Array[] = []
   let size = 0
   let index = 0
@@ -168,12 +179,10 @@ async function* checkedCiphertext({
     size += piece.length
     if (size > claim.cipherSize) throw wrong(claim.record, 'it is longer than registered')
     if (known === undefined) leaves.push(pieceLeaf(piece))
-    else if (!isPiece(piece, index, known, claim)) throw wrong(claim.record, `piece ${index} is not the registered one`)
-    const kept = onPiece?.(index, piece)
-    kept?.catch(() => undefined)
+    recent.set(index, piece)
+    recent.delete(index - RECENT_PIECES)
+    if (index === 0) await partial?.keepHead(piece)
     yield piece
-    // Kept while it is opened; but before the next, so that what is kept has no hole.
-    await kept
     index++
   }
   if (size < claim.cipherSize) throw wrong(claim.record, 'it ended early')
@@ -183,41 +192,3 @@ async function* checkedCiphertext({
 
 const wrong = (record: RecordId, why: string): EmrmError =>
   new EmrmError('ciphertext-wrong', `the ciphertext of record ${record} is refused: ${why}; try again`, { record })
-
-/** Durable before it has its name, and its name durable before we say so. */
-async function finish(path: string, handle: FileHandle, temporary: string, target: string): Promise<void> {
-  try {
-    await onOutput(path, async () => {
-      try {
-        await handle.sync()
-      } finally {
-        await handle.close()
-      }
-      await rename(temporary, target)
-    })
-  } catch (error) {
-    await rm(temporary, { force: true })
-    throw error
-  }
-  const folder = await open(dirname(target), 'r')
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
-}
-
-/** Throws EmrmError `output-failed` for whatever goes wrong in `write`. */
-export async function onOutput<T>(path: string, write: () => Promise<T>): Promise<T> {
-  try {
-    return await write()
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? 'unknown'
-    throw new EmrmError(
-      'output-failed',
-      `${path} cannot be written (${code}); check the folder and free space`,
-      { cause: code },
-      cause,
-    )
-  }
-}

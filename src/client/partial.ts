@@ -1,17 +1,26 @@
 // What of a large record's ciphertext has arrived, in a hidden file beside the one that is asked for: an access that was cut off goes on
-// where it stopped. It holds ciphertext only, and each piece is checked again before it is used, so it need not be trusted or kept safe.
-// Not here: decrypting, and the file under its own name (open.ts).
+// where it stopped. While all goes well only the first piece stands here, which holds head and nonce; with the content key the others can be
+// made again from the record as far as it was opened, and are when it stays unfinished. So a large record is written once, and what stays of
+// one that was cut off is ciphertext. Each piece is checked before it is kept and before it is used: the file need not be trusted or kept safe.
+// Not here: decrypting (open.ts), and the file under its own name (output-file.ts).
 
+import { createReadStream } from 'node:fs'
 import { type FileHandle, open, rm } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import { type CipherClaim, isPiece, PIECE_BYTES, pieceCount, pieceLength } from '../records/pieces.ts'
-import { onOutput } from './open.ts'
+import { sealAgain } from '../records/envelope.ts'
+import { type CipherClaim, cutPieces, isPiece, PIECE_BYTES, pieceCount, pieceLength } from '../records/pieces.ts'
+import { onOutput } from './output-file.ts'
 
 export type Partial = {
   /** All pieces in order: those that are here, then those of `fetch`, which is asked from the first that is not. */
   pieces(fetch: (from: number) => AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array>
-  /** A piece that came from `fetch` and was checked. */
-  keep(index: number, piece: Uint8Array): Promise<void>
+  /** The first piece, as it came. */
+  keepHead(piece: Uint8Array): Promise<void>
+  /**
+   * Keeps what `opened`, the record as far as it was written, and `recent`, pieces by their number, hold beyond what is here.
+   * Throws EmrmError `output-failed`.
+   */
+  takeOver(contentKey: Uint8Array, opened: string, recent?: ReadonlyMap<number, Uint8Array>): Promise<void>
   /** Pieces that did not have to be fetched. */
   readonly resumed: number
   close(): Promise<void>
@@ -19,26 +28,69 @@ export type Partial = {
   discard(): Promise<void>
 }
 
-/** `path`: where the record goes. `leaves`: the list that gives the claim's root. The name holds the record, so that none goes on with another's pieces. */
-export async function openPartial(path: string, claim: CipherClaim, leaves: readonly Uint8Array[]): Promise<Partial> {
+/**
+ * `path`: where the record goes. `leaves`: the list that gives the claim's root. `onKept`: bytes that are here, while more are taken over.
+ * The name holds the record, so that none goes on with another's pieces. Throws EmrmError `output-failed`.
+ */
+export async function openPartial(
+  path: string,
+  claim: CipherClaim,
+  leaves: readonly Uint8Array[],
+  onKept: (bytes: number) => void = () => {},
+): Promise<Partial> {
   const target = resolve(path)
   const file = join(dirname(target), `.${basename(target)}.${claim.record}.part`)
   const handle = await onOutput(path, () => openOrMake(file))
   const count = pieceCount(claim.cipherSize)
   let resumed = 0
+
+  const isHere = (piece: Uint8Array, index: number): boolean => isPiece(piece, index, leaves, claim)
+  const readKept = (index: number): Promise<Uint8Array> =>
+    onOutput(path, () => readPiece(handle, index, pieceLength(claim.cipherSize, index)))
+  const keep = (index: number, piece: Uint8Array): Promise<void> =>
+    onOutput(path, () => writeAll(handle, piece, index * PIECE_BYTES))
+
+  /** From the first that is not here. */
+  async function* remade(
+    contentKey: Uint8Array,
+    opened: string,
+    head: Uint8Array,
+    from: number,
+  ): AsyncGenerator<Uint8Array> {
+    const plaintext = (start: number): AsyncIterable<Uint8Array> =>
+      createReadStream(opened, { start, highWaterMark: PIECE_BYTES })
+    yield* cutPieces(sealAgain({ contentKey, record: claim.record, head, from: from * PIECE_BYTES, plaintext }))
+  }
+
   return {
     async *pieces(fetch) {
       for (; resumed < count; resumed++) {
-        const piece = await readPiece(handle, resumed, pieceLength(claim.cipherSize, resumed))
-        if (!isPiece(piece, resumed, leaves, claim)) break
+        const piece = await readKept(resumed)
+        if (!isHere(piece, resumed)) break
         yield piece
       }
-      const size = Math.min(resumed * PIECE_BYTES, claim.cipherSize)
-      await onOutput(path, () => handle.truncate(size))
+      await onOutput(path, () => handle.truncate(Math.min(resumed * PIECE_BYTES, claim.cipherSize)))
       if (resumed < count) yield* fetch(resumed)
     },
-    async keep(index, piece) {
-      if (index >= resumed) await onOutput(path, () => writeAll(handle, piece, index * PIECE_BYTES))
+    async keepHead(piece) {
+      if (resumed === 0) await keep(0, piece)
+    },
+    async takeOver(contentKey, opened, recent = new Map()) {
+      let next = 0
+      let head: Uint8Array | null = null
+      for (; next < count; next++) {
+        const piece = await readKept(next)
+        if (!isHere(piece, next)) break
+        head ??= piece
+      }
+      if (head !== null && next < count)
+        for await (const piece of remade(contentKey, opened, head, next)) {
+          if (!isHere(piece, next)) break
+          await keep(next++, piece)
+          onKept(next * PIECE_BYTES)
+        }
+      for (let piece = recent.get(next); piece !== undefined && isHere(piece, next); piece = recent.get(next))
+        await keep(next++, piece)
     },
     get resumed() {
       return resumed

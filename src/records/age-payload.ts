@@ -9,15 +9,20 @@ import { recordCorrupt } from './age-header.ts'
 import { regroup, unclearedBytes } from './bytes.ts'
 
 export const PAYLOAD_NONCE_BYTES = 16
-const CHUNK_BYTES = 64 * 1024
+export const CHUNK_BYTES: number = 64 * 1024
+export const SEALED_CHUNK_BYTES: number = CHUNK_BYTES + 16
 const TAG_BYTES = 16
 const NONCE_BYTES = 12
 /** Chunks that are worked on at a time: 1 MiB. */
 const BATCH_MAX = 16
 
-/** Sealed chunks, each followed by its tag, to stand behind the payload's nonce. */
-export async function* sealPayload(key: Uint8Array, plaintext: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  for await (const batch of batches(regroup(plaintext, CHUNK_BYTES))) {
+/** Sealed chunks, each followed by its tag, to stand behind the payload's nonce; `first`: the number of the first, when others went before. */
+export async function* sealPayload(
+  key: Uint8Array,
+  plaintext: AsyncIterable<Uint8Array>,
+  first = 0,
+): AsyncGenerator<Uint8Array> {
+  for await (const batch of batches(regroup(plaintext, CHUNK_BYTES), first)) {
     const sealed = unclearedBytes(bytesIn(batch) + batch.length * TAG_BYTES)
     let at = 0
     for (const { chunk, nonce } of batch) {
@@ -36,7 +41,7 @@ export async function* openPayload(
   record: RecordId,
 ): AsyncGenerator<Uint8Array> {
   let seen = false
-  for await (const batch of batches(regroup(payload, CHUNK_BYTES + TAG_BYTES))) {
+  for await (const batch of batches(regroup(payload, SEALED_CHUNK_BYTES))) {
     seen = true
     // Only the single chunk of an empty file may be empty.
     for (const { chunk, counter } of batch)
@@ -85,10 +90,10 @@ type Chunk = { readonly chunk: Uint8Array; readonly counter: number; readonly no
 const bytesIn = (batch: readonly Chunk[]): number => batch.reduce((sum, { chunk }) => sum + chunk.length, 0)
 
 /** Knows of each chunk whether another follows, at the price of holding one back. */
-async function* batches(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<readonly Chunk[]> {
+async function* batches(chunks: AsyncIterable<Uint8Array>, first = 0): AsyncGenerator<readonly Chunk[]> {
   let batch: Chunk[] = []
   let held: Uint8Array | null = null
-  let counter = 0
+  let counter = first
   for await (const chunk of chunks) {
     if (held !== null) batch.push({ chunk: held, counter, nonce: chunkNonce(counter++, false) })
     held = chunk

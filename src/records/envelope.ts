@@ -8,7 +8,14 @@ import { EmrmError } from '../model/errors.ts'
 import { sha256, toHex } from '../model/hash.ts'
 import type { Digest, RecordId } from '../model/ids.ts'
 import { makeHeader, openHeader, readHeader, recordCorrupt } from './age-header.ts'
-import { openPayload, PAYLOAD_NONCE_BYTES, payloadKey, sealPayload } from './age-payload.ts'
+import {
+  CHUNK_BYTES,
+  openPayload,
+  PAYLOAD_NONCE_BYTES,
+  payloadKey,
+  SEALED_CHUNK_BYTES,
+  sealPayload,
+} from './age-payload.ts'
 import { ByteReader } from './bytes.ts'
 
 export const SALT_BYTES = 32
@@ -124,6 +131,39 @@ export function openStream(options: {
     }
   }
   return { plaintext: plaintext(), result: () => finished(result) }
+}
+
+/**
+ * A container's bytes once more, from those of its record: sealing is deterministic once head and key are there. `head`: the container's
+ * first bytes, at least a chunk more than its header. `from`: where to begin, not before the end of `head`. `plaintext`: the record from a
+ * byte on, as far as it goes; where it ends too early, so does what comes of it, with bytes that are not the container's.
+ * Throws EmrmError `record-corrupt` when the header does not open.
+ */
+export async function* sealAgain(options: {
+  readonly contentKey: Uint8Array
+  readonly record: RecordId
+  readonly head: Uint8Array
+  readonly from: number
+  readonly plaintext: (from: number) => AsyncIterable<Uint8Array>
+}): AsyncGenerator<Uint8Array> {
+  const { contentKey, record, head, from, plaintext } = options
+  const reader = new ByteReader(only(head))
+  const header = await readHeader(reader, record)
+  const nonce = await reader.take(PAYLOAD_NONCE_BYTES)
+  if (nonce === null) throw recordCorrupt(record, 'it ends before its payload')
+  const key = payloadKey(await openHeader(header, contentKey, record), nonce)
+  const offset = from - header.length - nonce.length
+  const first = Math.floor(offset / SEALED_CHUNK_BYTES)
+  if (first < 1) throw new RangeError('the first chunk holds the salt: it cannot be made from the record')
+  let skip = offset - first * SEALED_CHUNK_BYTES
+  for await (const sealed of sealPayload(key, plaintext(first * CHUNK_BYTES - SALT_BYTES), first)) {
+    yield sealed.subarray(skip)
+    skip = 0
+  }
+}
+
+async function* only(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes
 }
 
 function finished<T>(result: T | null): T {

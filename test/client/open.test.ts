@@ -162,6 +162,11 @@ test('into a stream goes the record, and nothing that was not checked: a bad pie
   assert.equal(coded('ciphertext-wrong')(cut.error), true)
   assert.ok(cut.out.length < PIECE_BYTES)
   assert.equal(cut.out.equals(plain.subarray(0, cut.out.length)), true)
+  // The registered bytes themselves do not open: that is the custodian's fault, not the way's.
+  const sealedSo = [changed.subarray(0, PIECE_BYTES), changed.subarray(PIECE_BYTES)].map(pieceLeaf)
+  const registered = { ...here.claim, cipherRoot: cipherRootOf(sealedSo) }
+  const bad = await into({ claim: registered, leaves: sealedSo, ciphertext: chunked(changed, 50_000) })
+  assert.equal(coded('record-corrupt')(bad.error), true)
   const commitment = commitmentOf(fill(32, 7), fill(32))
   const other = await into({ claim: { ...here.claim, commitment } })
   assert.equal(coded('commitment-mismatch')(other.error), true)

@@ -60,7 +60,7 @@ async function attempt(path: string, fetch: (from: number) => AsyncIterable<Uint
   const partial = await openPartial(path, claim, leaves)
   const ciphertext = partial.pieces(fetch)
   try {
-    await openRecord({ claim, grant, shares, recipient, ciphertext, leaves, onPiece: partial.keep, path })
+    await openRecord({ claim, grant, shares, recipient, ciphertext, leaves, partial, path })
     await partial.discard()
   } catch (error) {
     await partial.close()
@@ -113,7 +113,7 @@ test('a whole hidden file needs nothing from anyone', async () => {
   assert.equal((await readFile(path)).equals(plain), true)
 })
 
-test('a wrong piece is refused before it is used or kept', async () => {
+test('a wrong piece is neither used nor kept, and is what is told', async () => {
   const path = join(folder, 'lied')
   const lie = serve(pieces.length, (index, piece) => (index === 2 ? fill(piece.length, 9) : piece))
   await assert.rejects(attempt(path, lie), coded('ciphertext-wrong'))
@@ -122,9 +122,69 @@ test('a wrong piece is refused before it is used or kept', async () => {
   asked.length = 0
 })
 
-test('plaintext that a killed run left is removed by the next one', async () => {
-  const path = join(folder, 'killed')
-  await writeFile(join(folder, '.killed.opening-0123456789ab'), plain.subarray(0, 1000))
-  await attempt(path, serve(pieces.length))
+test('while all goes well the record is written once: the hidden ciphertext is the first piece', async () => {
+  const path = join(folder, 'once')
+  const sizes: number[][] = []
+  async function* watched(from: number): AsyncGenerator<Uint8Array> {
+    for await (const chunk of serve(pieces.length)(from)) {
+      yield chunk
+      const names = (await namesOf('once')).sort()
+      sizes.push(await Promise.all(names.map(async name => (await stat(join(folder, name))).size)))
+    }
+  }
+  await attempt(path, watched)
+  const [part, opening] = sizes.at(-1)!
+  assert.ok(opening! >= PIECE_BYTES && opening! < plain.length, `${opening} bytes are opened`)
+  assert.equal(part, PIECE_BYTES)
+  asked.length = 0
+})
+
+/** What `kill -9` leaves. */
+async function killed(name: string, opened: Uint8Array): Promise<string> {
+  await writeFile(join(folder, `.${name}.${record}.part`), pieces[0]!)
+  await writeFile(join(folder, `.${name}.opening-0123456789ab`), opened)
+  return join(folder, name)
+}
+
+test('what a killed run had opened is not fetched again', async () => {
+  // A little less than three pieces of it: tags and head take room.
+  const path = await killed('killed', plain.subarray(0, 3 * PIECE_BYTES - 70_000))
+  assert.equal((await attempt(path, serve(pieces.length))).resumed, 2)
+  assert.deepEqual(asked.splice(0), [2])
+  assert.equal((await readFile(path)).equals(plain), true)
   assert.deepEqual(await namesOf('killed'), ['killed'])
+})
+
+test('a run killed at its last moment needs nothing from anyone', async () => {
+  const path = await killed('last', plain)
+  assert.equal((await attempt(path, serve(0))).resumed, pieces.length)
+  assert.deepEqual(asked.splice(0), [])
+})
+
+test('what a killed run had opened is kept as ciphertext when the next is cut off too', async () => {
+  const path = await killed('again', plain.subarray(0, 3 * PIECE_BYTES - 70_000))
+  await assert.rejects(attempt(path, serve(2)), /broke/)
+  assert.deepEqual(await namesOf('again'), [`.again.${record}.part`])
+  assert.equal((await readFile(partFile(path))).equals(cipher.subarray(0, 2 * PIECE_BYTES)), true)
+  assert.equal((await attempt(path, serve(pieces.length))).resumed, 2)
+  assert.deepEqual(asked.splice(0), [2, 2])
+})
+
+test('what a killed run left is not believed either', async () => {
+  const rotten = Buffer.from(plain)
+  rotten[2 * PIECE_BYTES + 9]! ^= 1
+  const path = await killed('bent', rotten)
+  assert.equal((await attempt(path, serve(pieces.length))).resumed, 2)
+  assert.equal((await readFile(path)).equals(plain), true)
+  const strange = await killed('strange', fill(plain.length, 3))
+  assert.equal((await attempt(strange, serve(pieces.length))).resumed, 1)
+  assert.deepEqual(asked.splice(0), [2, 1])
+})
+
+test('plaintext that cannot be gone on with is removed', async () => {
+  const path = join(folder, 'alone')
+  await writeFile(join(folder, '.alone.opening-0123456789ab'), plain.subarray(0, 1000))
+  await attempt(path, serve(pieces.length))
+  assert.deepEqual(await namesOf('alone'), ['alone'])
+  asked.length = 0
 })

@@ -56,6 +56,24 @@ test('the reader’s program is killed: the next run fetches only what is missin
   await finish(out, had)
 })
 
+test('the reader’s program is interrupted: it says so, what stays is ciphertext, and the next run goes on', async () => {
+  const out = outFile(swarm)
+  const child = start(accessArguments(out), 'pipe')
+  const answer = textOf(child.stdout)
+  const had = await atLeast(out, 8 * MiB)
+  child.kill('SIGINT')
+  await gone(child)
+  assert.equal(child.exitCode, 1)
+  assert.equal(JSON.parse(await answer).error.code, 'stopped')
+  const left = hidden(out)
+  assert.equal(left.length, 1)
+  const kept = readFileSync(join(dirname(out), left[0] as string))
+  assert.ok(kept.length >= had && kept.length % MiB === 0, `${kept.length} of ${had}`)
+  const cipher = readFileSync(join(custodian().home, 'vault', record.slice(0, 2), record, 'cipher'))
+  assert.equal(kept.equals(cipher.subarray(0, kept.length)), true)
+  await finish(out, had)
+})
+
 test('the reader’s own peer is killed: the program says so, and the next run goes on', async () => {
   const out = outFile(swarm)
   const running = request(doctor, record, 'attending', 'TREAT', out)
@@ -200,13 +218,12 @@ async function finish(out: string, had: number): Promise<void> {
 
 const hidden = (out: string): string[] => readdirSync(dirname(out)).filter(name => name.startsWith(`.${basename(out)}`))
 
-/** Bytes in the hidden file, when there are so many. */
+/** Bytes in the larger of the hidden files, when there are so many. */
 function atLeast(out: string, bytes: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const until = performance.now() + 60_000
     const look = (): void => {
-      const part = hidden(out).find(name => name.endsWith('.part'))
-      const size = part === undefined ? 0 : statSync(join(dirname(out), part)).size
+      const size = Math.max(0, ...hidden(out).map(name => sizeOf(join(dirname(out), name))))
       if (size >= bytes) resolve(size)
       else if (performance.now() > until) reject(new Error(`${size} bytes arrived in time`))
       else setTimeout(look, 2)
@@ -253,6 +270,14 @@ const gone = (child: ChildProcess): Promise<void> =>
   child.exitCode !== null || child.signalCode !== null
     ? Promise.resolve()
     : new Promise(resolve => child.once('exit', () => resolve()))
+
+function sizeOf(file: string): number {
+  try {
+    return statSync(file).size
+  } catch {
+    return 0
+  }
+}
 
 function exists(file: string): boolean {
   try {

@@ -11,7 +11,7 @@ import { Decrypter } from 'age-encryption'
 import fc from 'fast-check'
 import { committeeIdentity } from '../../src/records/age-header.ts'
 import { openPayload, payloadKey } from '../../src/records/age-payload.ts'
-import { commitmentOf, openStream, type SealResult, sealStream } from '../../src/records/envelope.ts'
+import { commitmentOf, openStream, type SealResult, sealAgain, sealStream } from '../../src/records/envelope.ts'
 import { chunked, coded, collected, fill, newRecordId } from './support.ts'
 
 const CHUNK = 64 * 1024
@@ -137,6 +137,30 @@ test('an empty last chunk behind a full one is refused: one record has one conta
   assert.equal((await open(sealChunk(full, 0, 1))).length, CHUNK)
   assert.equal((await open(sealChunk(new Uint8Array(0), 0, 1))).length, 0)
   await assert.rejects(open(sealChunk(full, 0, 0), sealChunk(new Uint8Array(0), 1, 1)), coded('record-corrupt'))
+})
+
+test('a container is made again from its head and the record, from any byte behind the first chunk', async () => {
+  const plain = fill(5 * CHUNK + 77)
+  const { cipher } = await sealed(plain)
+  const head = cipher.subarray(0, 2 * CHUNK)
+  const again = (from: number, bytes: Uint8Array = plain): Promise<Buffer> =>
+    collected(
+      sealAgain({ ...{ contentKey, record, head, from }, plaintext: start => chunked(bytes.subarray(start), 50_000) }),
+    )
+  for (const from of [2 * CHUNK, 3 * CHUNK, 3 * CHUNK + 1, cipher.length - 100])
+    assert.equal((await again(from)).equals(cipher.subarray(from)), true, `from ${from}`)
+  const cut = await again(2 * CHUNK, plain.subarray(0, 4 * CHUNK))
+  assert.equal(cut.subarray(0, CHUNK).equals(cipher.subarray(2 * CHUNK, 3 * CHUNK)), true)
+  assert.notEqual(cut.compare(cipher.subarray(2 * CHUNK, 2 * CHUNK + cut.length)), 0)
+  await assert.rejects(again(100), RangeError)
+  const other = sealAgain({
+    contentKey: fill(32, 9),
+    record,
+    head,
+    from: 2 * CHUNK,
+    plaintext: () => chunked(plain, 9),
+  })
+  await assert.rejects(collected(other), coded('record-corrupt'))
 })
 
 test('a result is not to be had before the stream has ended', async () => {
