@@ -3,7 +3,8 @@
 // outside. So every 64 MiB of them it marks the whole heap instead, on all cores, and until then keeps what is dead. Measured: more than
 // half of the CPU time of both peers of a transfer, and a third of their memory. Whoever moves large buffers says so here, and the
 // scavenge comes in time. And since the buffers under way count as growth of the heap too, which V8 allows a third of before it marks,
-// it may grow threefold here. Not here: buffers that stay.
+// it may grow threefold here. What is not dead so soon, a piece of a record that waits for its turn, would outlive two scavenges and then be
+// freed by none: its memory is lent, and used again when it comes back. Not here: buffers that stay.
 
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -34,3 +35,26 @@ function findCollector(): Collect {
   setFlagsFromString('--no-expose-gc')
   return typeof found === 'function' ? (found as Collect) : () => undefined
 }
+
+/** The size of all that is lent: a piece of a record. */
+const LENT_BYTES = 1_048_576
+/** What lies here unused at most. */
+const SPARE_MAX = 8
+
+const spare: Uint8Array<ArrayBuffer>[] = []
+const lent = new WeakSet<Uint8Array>()
+
+/** Memory that nobody has cleared; the caller fills all of it. */
+export function borrow(bytes: number): Uint8Array<ArrayBuffer> {
+  const memory = (bytes === LENT_BYTES ? spare.pop() : undefined) ?? uncleared(bytes)
+  if (bytes === LENT_BYTES) lent.add(memory)
+  return memory
+}
+
+/** Only by whoever knows that nobody reads it any more; what is not given back is collected like any other. What was not lent is left alone. */
+export function giveBack(memory: Uint8Array): void {
+  if (lent.delete(memory) && spare.length < SPARE_MAX) spare.push(memory as Uint8Array<ArrayBuffer>)
+}
+
+const uncleared = (bytes: number): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer as ArrayBuffer)

@@ -3,6 +3,7 @@
 // Not here: streams and their back-pressure (libp2p-stream.ts), and what is in a frame (wire/codec.ts).
 
 import { Uint8ArrayList } from 'uint8arraylist'
+import { borrow } from '../short-lived.ts'
 
 const prefixBytesMax = 4
 /** Below this a frame is copied behind its prefix: one chunk costs the cipher and the socket less than two. */
@@ -65,8 +66,7 @@ export class FrameDecoder {
       return mark
     }
     if (this.#buffer.byteLength < this.#length) return null
-    // Every byte of it is written below, so it need not be cleared.
-    const frame = new Uint8Array(Buffer.allocUnsafeSlow(this.#length).buffer)
+    const frame = borrow(this.#length)
     let filled = 0
     for (const chunk of this.#buffer) {
       const part = chunk.byteLength > this.#length - filled ? chunk.subarray(0, this.#length - filled) : chunk

@@ -11,8 +11,8 @@ const queuedBytesHigh = 1_048_576
 const queuedBytesLow = 262_144
 /** What a waiting frame costs besides its bytes, so that a flood of empty ones is bounded too. */
 const frameCostBytes = 128
-/** A byte that is read stands in the socket's buffer, in the decrypted one and in its frame; one that is written in its frame and in the encrypted buffer. */
-const COPIES_READ = 3
+/** A byte that is read stands in the socket's buffer and in the decrypted one; one that is written in its frame and in the encrypted buffer. */
+const COPIES_READ = 2
 const COPIES_WRITTEN = 2
 /** What may wait in the stream before a writer waits. */
 const writeBytesHigh = 524_288

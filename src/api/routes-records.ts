@@ -4,7 +4,6 @@
 
 import type { ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import type { FastifyInstance } from 'fastify'
 
 import { EmrmError } from '../model/errors.ts'
@@ -13,7 +12,7 @@ import { asTimestamp, type Identifier, isHexadecimal, type Timestamp } from '../
 import type { AccessReview, Confidentiality, Encounter, RecordAdopt, RecordWithdraw } from '../model/operations.ts'
 import { packLeaves } from '../records/pieces.ts'
 import { readObject, readOneOf, readText } from '../shape.ts'
-import { noteShortLived } from '../short-lived.ts'
+import { giveBack, noteShortLived } from '../short-lived.ts'
 import type { Caller } from './auth.ts'
 import {
   type ApiContext,
@@ -156,16 +155,39 @@ async function* noted(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Ar
   }
 }
 
+/** Each piece is awaited while the one before leaves; the memory of one that has left is given back. */
 async function sendBytes(
   raw: ServerResponse,
   first: IteratorResult<Uint8Array>,
   rest: AsyncIterator<Uint8Array>,
 ): Promise<void> {
-  const all = async function* (): AsyncGenerator<Uint8Array> {
-    for (let next = first; !next.done; next = await rest.next()) yield next.value
+  const closed = Promise.withResolvers<never>()
+  closed.promise.catch(() => undefined)
+  raw.once('close', () => closed.reject(new Error('the connection is closed')))
+  try {
+    let leaving = Promise.resolve()
+    for (let next = first; !next.done; next = await Promise.race([rest.next(), closed.promise])) {
+      await Promise.race([leaving, closed.promise])
+      leaving = send(raw, next.value)
+      leaving.catch(() => undefined)
+    }
+    await Promise.race([leaving, closed.promise])
+    raw.end()
+  } catch {
+    // A failure after the head can only cut the connection: the reader notices, because its hashes do not close.
+    raw.destroy()
+    await rest.return?.()
   }
-  // A failure after the head can only cut the connection: the reader notices, because its hashes do not close.
-  await pipeline(all, raw).catch(() => raw.destroy())
+}
+
+function send(raw: ServerResponse, bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    raw.write(bytes, error => {
+      giveBack(bytes)
+      if (error) reject(error)
+      else resolve()
+    })
+  })
 }
 
 function requireHospital(caller: Caller): void {
