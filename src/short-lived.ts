@@ -38,11 +38,13 @@ function findCollector(): Collect {
 
 /** The size of all that is lent: a piece of a record. */
 const LENT_BYTES = 1_048_576
-/** What lies here unused at most. */
-const SPARE_MAX = 8
+/** What lies here unused at most, and for how long. More than all transfers of a peer hold at once: else some would be made anew all the time. */
+const SPARE_MAX = 64
+const SPARE_MS = 10_000
 
 const spare: Uint8Array<ArrayBuffer>[] = []
 const lent = new WeakSet<Uint8Array>()
+let drop: NodeJS.Timeout | null = null
 
 /** Memory that nobody has cleared; the caller fills all of it. */
 export function borrow(bytes: number): Uint8Array<ArrayBuffer> {
@@ -53,7 +55,15 @@ export function borrow(bytes: number): Uint8Array<ArrayBuffer> {
 
 /** Only by whoever knows that nobody reads it any more; what is not given back is collected like any other. What was not lent is left alone. */
 export function giveBack(memory: Uint8Array): void {
-  if (lent.delete(memory) && spare.length < SPARE_MAX) spare.push(memory as Uint8Array<ArrayBuffer>)
+  if (!lent.delete(memory) || spare.length >= SPARE_MAX) return
+  spare.push(memory as Uint8Array<ArrayBuffer>)
+  drop ??= setTimeout(dropSpare, SPARE_MS).unref()
+  drop.refresh()
+}
+
+function dropSpare(): void {
+  spare.length = 0
+  drop = null
 }
 
 const uncleared = (bytes: number): Uint8Array<ArrayBuffer> =>

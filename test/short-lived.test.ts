@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { constants, PerformanceObserver } from 'node:perf_hooks'
 import { test } from 'node:test'
-import { noteShortLived } from '../src/short-lived.ts'
+import { borrow, giveBack, noteShortLived } from '../src/short-lived.ts'
 
 const MiB = 1_048_576
 const { NODE_PERFORMANCE_GC_MINOR: MINOR, NODE_PERFORMANCE_GC_MAJOR: MAJOR } = constants
@@ -28,4 +28,23 @@ test('a gigabyte of buffers, each dead at once, is freed by scavenges and never 
   assert.ok(count.minor >= 50, `${count.minor} scavenges`)
   assert.ok(count.major <= 4, `${count.major} collections of everything`)
   assert.ok(peak < 48 * MiB, `${peak / MiB} MiB at a time`)
+})
+
+test('memory of a piece is used again when it was given back, once, and only then', () => {
+  const first = borrow(MiB)
+  assert.notEqual(borrow(MiB).buffer, first.buffer)
+  giveBack(first)
+  giveBack(first)
+  assert.equal(borrow(MiB), first)
+  assert.notEqual(borrow(MiB), first)
+})
+
+test('what was not lent, a view of what was, and other sizes are left alone', () => {
+  const own = new Uint8Array(MiB)
+  const lent = borrow(MiB)
+  const small = borrow(1_000)
+  for (const memory of [own, lent.subarray(0), small]) giveBack(memory)
+  const next = [borrow(MiB), borrow(MiB), borrow(MiB)].map(({ buffer }) => buffer)
+  for (const memory of [own, lent, small]) assert.equal(next.includes(memory.buffer), false)
+  assert.equal(small.byteLength, 1_000)
 })

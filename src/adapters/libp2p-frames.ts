@@ -9,6 +9,9 @@ const prefixBytesMax = 4
 /** Below this a frame is copied behind its prefix: one chunk costs the cipher and the socket less than two. */
 const copiedBytesMax = 4_096
 
+/** A long frame gets its memory when so much of it is here. */
+const startedBytesMin = 16_384
+
 /** Says that no frame follows. */
 export const endMark: Uint8Array = Uint8Array.of(0)
 /** Says that the sender will not go on, on purpose: not to be mistaken for a connection that died. */
@@ -41,12 +44,18 @@ export function encodeFrame(bytes: Uint8Array): Uint8Array | Uint8ArrayList {
   return framed
 }
 
-/** Takes bytes as they come, gives whole frames. Each frame is a copy of its own: what arrives is a view on a shared 64 kB slab. */
+/**
+ * Takes bytes as they come, gives whole frames. Each frame is a copy of its own: what arrives is a view on a shared 64 kB slab, and dies
+ * soonest when it is copied at once.
+ */
 export class FrameDecoder {
   readonly #frameBytesMax: number
   readonly #buffer = new Uint8ArrayList()
   /** Length of the frame that is under way; null while its prefix is not complete. */
   #length: number | null = null
+  /** What has come of a long one. */
+  #frame: Uint8Array | null = null
+  #filled = 0
 
   constructor(frameBytesMax: number) {
     this.#frameBytesMax = frameBytesMax
@@ -65,18 +74,28 @@ export class FrameDecoder {
       this.#length = null
       return mark
     }
-    if (this.#buffer.byteLength < this.#length) return null
-    const frame = borrow(this.#length)
-    let filled = 0
-    for (const chunk of this.#buffer) {
-      const part = chunk.byteLength > this.#length - filled ? chunk.subarray(0, this.#length - filled) : chunk
-      frame.set(part, filled)
-      filled += part.byteLength
-      if (filled === this.#length) break
-    }
-    this.#buffer.consume(this.#length)
+    // Memory is not given for a mere announcement.
+    if (this.#frame === null && this.#buffer.byteLength < Math.min(this.#length, startedBytesMin)) return null
+    this.#frame ??= borrow(this.#length)
+    this.#fill(this.#frame)
+    if (this.#filled < this.#length) return null
+    const frame = this.#frame
+    this.#frame = null
+    this.#filled = 0
     this.#length = null
     return frame
+  }
+
+  #fill(frame: Uint8Array): void {
+    const before = this.#filled
+    for (const chunk of this.#buffer) {
+      const room = frame.byteLength - this.#filled
+      if (room === 0) break
+      const part = chunk.byteLength > room ? chunk.subarray(0, room) : chunk
+      frame.set(part, this.#filled)
+      this.#filled += part.byteLength
+    }
+    this.#buffer.consume(this.#filled - before)
   }
 
   /** Length of the coming frame, negative for a mark. */

@@ -51,8 +51,8 @@ export type CallOptions = {
 }
 
 const CALL_TIMEOUT_MS = 60_000
-/** The chunk that was read, the piece that is made of it, and what that becomes. */
-const COPIES_OF_A_DOWNLOAD = 3
+/** The chunk that was read: the piece that is made of it, and what that becomes, are lent. */
+const COPIES_OF_A_DOWNLOAD = 1
 const COPIES_OF_AN_UPLOAD = 1
 
 /** Throws EmrmError `home-missing`, or `peer-not-running` when the home has no live peer. */

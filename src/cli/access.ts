@@ -10,6 +10,7 @@ import { type AccessAttempt, type Agent, makeAgent } from '../client/agent.ts'
 import { EmrmError } from '../model/errors.ts'
 import type { RecordId, RequestId, Timestamp } from '../model/ids.ts'
 import type { Right } from '../model/operations.ts'
+import { giveBack } from '../short-lived.ts'
 import { homeCommand, type KeyOption, withApi, withKey, withOptionalKey } from './home.ts'
 import { makeByteProgress } from './progress.ts'
 import { type Answer, denied, endProgress, handle, type Session, table } from './session.ts'
@@ -132,6 +133,7 @@ const writeOut =
   (chunk: Uint8Array): Promise<void> =>
     new Promise((resolve, reject) => {
       io.stdout.write(chunk, error => {
+        giveBack(chunk)
         if (error) reject(outputFailed(error))
         else resolve()
       })

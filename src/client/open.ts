@@ -17,6 +17,7 @@ import {
   type ReleasedShare,
   type ShareClaim,
 } from '../records/shares.ts'
+import { giveBack } from '../short-lived.ts'
 import { OutputFile } from './output-file.ts'
 import type { Partial } from './partial.ts'
 
@@ -180,7 +181,7 @@ async function* measuredCiphertext(
     if (size > claim.cipherSize) throw wrong(claim.record, 'it is longer than registered')
     if (known === undefined) leaves.push(pieceLeaf(piece))
     recent.set(index, piece)
-    recent.delete(index - RECENT_PIECES)
+    dropOld(recent, index - RECENT_PIECES)
     if (index === 0) await partial?.keepHead(piece)
     yield piece
     index++
@@ -188,6 +189,14 @@ async function* measuredCiphertext(
   if (size < claim.cipherSize) throw wrong(claim.record, 'it ended early')
   if (known === undefined && cipherRootOf(leaves) !== claim.cipherRoot)
     throw wrong(claim.record, 'its bytes are not the registered ones')
+}
+
+/** The cipher has long done with it. */
+function dropOld(recent: Map<number, Uint8Array>, index: number): void {
+  const piece = recent.get(index)
+  if (piece === undefined) return
+  recent.delete(index)
+  giveBack(piece)
 }
 
 const wrong = (record: RecordId, why: string): EmrmError =>

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { EmrmError } from '../model/errors.ts'
+import { giveBack } from '../short-lived.ts'
 
 const BATCH_BYTES = 1_048_576
 const SYNC_EVERY_BYTES = 64 * BATCH_BYTES
@@ -44,7 +45,7 @@ export class OutputFile {
     })
   }
 
-  /** The chunk must not change afterwards. Throws what the write before it met, too. */
+  /** Takes the chunk, and gives its memory back when it is written. Throws what the write before it met, too. */
   async add(chunk: Uint8Array): Promise<void> {
     this.#chunks.push(chunk)
     this.#bytes += chunk.length
@@ -118,6 +119,7 @@ async function writeAll(handle: FileHandle, chunks: readonly Uint8Array[], bytes
   if (bytes === 0) return
   const { bytesWritten } = await handle.writev([...chunks])
   if (bytesWritten < bytes) await handle.writeFile(Buffer.concat(chunks).subarray(bytesWritten))
+  for (const chunk of chunks) giveBack(chunk)
 }
 
 /** Throws EmrmError `output-failed` for whatever goes wrong in `write`. */

@@ -5,8 +5,9 @@
 import { hkdfSync } from 'node:crypto'
 import sodium from 'sodium-native'
 import type { RecordId } from '../model/ids.ts'
+import { borrow } from '../short-lived.ts'
 import { recordCorrupt } from './age-header.ts'
-import { regroup, unclearedBytes } from './bytes.ts'
+import { regroup } from './bytes.ts'
 
 export const PAYLOAD_NONCE_BYTES = 16
 export const CHUNK_BYTES: number = 64 * 1024
@@ -23,7 +24,7 @@ export async function* sealPayload(
   first = 0,
 ): AsyncGenerator<Uint8Array> {
   for await (const batch of batches(regroup(plaintext, CHUNK_BYTES), first)) {
-    const sealed = unclearedBytes(bytesIn(batch) + batch.length * TAG_BYTES)
+    const sealed = borrow(bytesIn(batch) + batch.length * TAG_BYTES)
     let at = 0
     for (const { chunk, nonce } of batch) {
       const target = sealed.subarray(at, at + chunk.length + TAG_BYTES)
@@ -47,7 +48,7 @@ export async function* openPayload(
     for (const { chunk, counter } of batch)
       if (chunk.length < TAG_BYTES || (chunk.length === TAG_BYTES && counter > 0))
         throw recordCorrupt(record, 'it ends inside a chunk')
-    const plain = unclearedBytes(bytesIn(batch) - batch.length * TAG_BYTES)
+    const plain = borrow(bytesIn(batch) - batch.length * TAG_BYTES)
     let at = 0
     for (const { chunk, counter, nonce } of batch) {
       const size = chunk.length - TAG_BYTES

@@ -1,5 +1,7 @@
 // Small helpers for byte strings that several files of this folder need. Nothing here knows what a record is.
 
+import { borrow } from '../short-lived.ts'
+
 /** Unsigned 32 bits, big-endian. */
 export function u32(value: number): Uint8Array {
   const bytes = Buffer.alloc(4)
@@ -8,10 +10,6 @@ export function u32(value: number): Uint8Array {
 }
 
 export const equalBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
-
-/** Memory that nobody has cleared; the caller fills all of it. */
-export const unclearedBytes = (size: number): Uint8Array<ArrayBuffer> =>
-  new Uint8Array(Buffer.allocUnsafeSlow(size).buffer as ArrayBuffer)
 
 /**
  * The stream again in pieces of exactly `size` bytes; only the last may be shorter, and none is empty. A piece that lies whole in one chunk
@@ -28,7 +26,7 @@ export async function* regroup(source: AsyncIterable<Uint8Array>, size: number):
         at += size
         continue
       }
-      if (used === 0) piece = unclearedBytes(size)
+      if (used === 0) piece = borrow(size)
       const count = Math.min(size - used, chunk.length - at)
       piece.set(chunk.subarray(at, at + count), used)
       used += count

@@ -116,7 +116,7 @@ export function openStream(options: {
         if (plainSize === 0 && saltPart.length < SALT_BYTES) throw recordCorrupt(record, 'it is too short')
         salt.set(saltPart)
         plainSize += plain.length
-        const chunk = plain.subarray(saltPart.length)
+        const chunk = saltPart.length === 0 ? plain : plain.subarray(saltPart.length)
         hash.update(chunk)
         if (chunk.length > 0) yield chunk
       }
