@@ -16,14 +16,14 @@ if (major < 24 || (major === 24 && minor < 15)) {
  * user's own folder, and not when it is open to others.
  */
 function keepCompiledCode() {
-  const { mkdirSync, statSync } = require('node:fs')
+  const { existsSync, mkdirSync, statSync } = require('node:fs')
   const { enableCompileCache } = require('node:module')
   const { XDG_CACHE_HOME, HOME } = process.env
   const caches = XDG_CACHE_HOME || (HOME && `${HOME}/.cache`)
   if (!caches) return
   const folder = `${caches}/emrm`
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    for (const each of [caches, folder]) if (!existsSync(each)) mkdirSync(each, { mode: 0o700 })
     const { uid, mode } = statSync(folder)
     if (uid === process.getuid?.() && (mode & 0o022) === 0) enableCompileCache(folder)
   } catch {
