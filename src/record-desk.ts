@@ -24,6 +24,7 @@ import type { RecordFacts } from './records/ledger-view.ts'
 import { type LocalEntry, localIndexKey, readEntry } from './records/local-index.ts'
 import { PieceServer } from './records/piece-server.ts'
 import { fetchLeaves, fetchPieces } from './records/piece-source.ts'
+import { PIECE_BYTES } from './records/pieces.ts'
 import { Redealer, type RedealReport } from './records/redeal.ts'
 import { ShareServer } from './records/share-server.ts'
 import { ShareShelf } from './records/share-shelf.ts'
@@ -59,7 +60,11 @@ export type RecordDeskOptions = {
 export type RecordDesk = {
   addRecord(source: AsyncIterable<Uint8Array>, options: AddRecordOptions): Promise<AddedRecord>
   release(grant: RequestId, recipient: Uint8Array): Promise<Release>
-  ciphertext(record: RecordId, grant: RequestId, from: number): AsyncIterable<Uint8Array>
+  ciphertext(
+    record: RecordId,
+    grant: RequestId,
+    from: number,
+  ): { readonly bytes: number; readonly pieces: AsyncIterable<Uint8Array> }
   leaves(record: RecordId, grant: RequestId): Promise<readonly Uint8Array[]>
   /** Looks at everything in the vault, mends what can be mended, yields the records with which something was wrong. */
   scrub(signal: AbortSignal): AsyncIterable<Care>
@@ -280,14 +285,17 @@ export async function openRecordDesk(options: RecordDeskOptions): Promise<Record
       const { entry } = grantedRecord(record, grant)
       return fetchLeaves(pieceSource, { entry, grant, signal: stopping.signal })
     },
-    async *ciphertext(record, grant, from) {
+    ciphertext: (record, grant, from) => {
       const { entry, found } = grantedRecord(record, grant)
-      try {
-        yield* fetchPieces(pieceSource, { entry, grant, from, signal: stopping.signal })
-      } finally {
-        // Whoever was granted to share keeps a copy of its own from now on.
-        if (found.right === 'share' && found.institution === self) caretaker.later(record)
+      async function* pieces(): AsyncGenerator<Uint8Array> {
+        try {
+          yield* fetchPieces(pieceSource, { entry, grant, from, signal: stopping.signal })
+        } finally {
+          // Whoever was granted to share keeps a copy of its own from now on.
+          if (found.right === 'share' && found.institution === self) caretaker.later(record)
+        }
       }
+      return { bytes: Math.max(0, entry.cipherSize - from * PIECE_BYTES), pieces: pieces() }
     },
     scrub: signal => caretaker.round(signal),
     careReport: () => ({ ...caretaker.report(), redeal: redealer.report() }),

@@ -112,8 +112,12 @@ export type PeerHandle = {
   localEntry(record: RecordId): Promise<LocalEntry | null>
   /** Collects sealed shares for a committed grant from this and other validators. */
   release(grant: RequestId, recipientKey: Uint8Array): Promise<Release>
-  /** Ciphertext pieces from `fromPiece` on, from the local vault or another holder. */
-  ciphertext(record: RecordId, grant: RequestId, fromPiece: number): AsyncIterable<Uint8Array>
+  /** Ciphertext pieces from `fromPiece` on, from the local vault or another holder, and how many bytes they have. Throws EmrmError `grant-unknown`. */
+  ciphertext(
+    record: RecordId,
+    grant: RequestId,
+    fromPiece: number,
+  ): { readonly bytes: number; readonly pieces: AsyncIterable<Uint8Array> }
   /** The list of leaf hashes under `cipherRoot`, so that a caller can check each piece. */
   leaves(record: RecordId, grant: RequestId): Promise<readonly Uint8Array[]>
   verify(onProgress?: VerifyProgress): Promise<VerifyReport>

@@ -139,11 +139,16 @@ export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void
     const from = Number(queryText(request, 'from') ?? '0')
     if (!Number.isSafeInteger(from) || from < 0)
       throw new EmrmError('piece-invalid', 'from is refused; send the number of a 1 MiB piece, the first is 0')
-    const pieces = peer.ciphertext(record, grant, from)[Symbol.asyncIterator]()
+    const ciphertext = peer.ciphertext(record, grant, from)
+    const pieces = ciphertext.pieces[Symbol.asyncIterator]()
     // The first piece is taken before the head goes out, so that a refusal is an error document.
     const first = await pieces.next()
     reply.hijack()
-    reply.raw.writeHead(200, { 'content-type': 'application/octet-stream', 'cache-control': 'no-store' })
+    reply.raw.writeHead(200, {
+      'content-type': 'application/octet-stream',
+      'content-length': ciphertext.bytes,
+      'cache-control': 'no-store',
+    })
     await sendBytes(reply.raw, first, pieces)
   })
 }

@@ -8,8 +8,8 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { EmrmError } from '../model/errors.ts'
 import { giveBack } from '../short-lived.ts'
 
-const BATCH_BYTES = 1_048_576
-const SYNC_EVERY_BYTES = 64 * BATCH_BYTES
+const BATCH_BYTES = 524_288
+const SYNC_EVERY_BYTES = 128 * BATCH_BYTES
 
 /** Every method throws EmrmError `output-failed`, which names the path. */
 export class OutputFile {

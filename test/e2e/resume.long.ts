@@ -114,8 +114,9 @@ test('what had arrived is not served again: counted where it is served', async (
   await eventually(async () => {
     const [served, holders] = await servedBytes()
     const again = served - before[0] - SIZE
-    // What the reader's peer held for the program that was killed, and what was on its way to it: 16 pieces and two for each holder.
-    assert.ok(again >= 0 && again <= 22 * MiB, `${again} bytes more than the record`)
+    // What the reader's peer held for the program that was killed, and what was on its way to it: 16 pieces and two for each holder. And what
+    // the program had not written yet: the piece that came, the one in the cipher, the one that was being written, and its socket's buffer.
+    assert.ok(again >= 0 && again <= 28 * MiB, `${again} bytes more than the record`)
     assert.equal(holders, 3)
   }, 20_000)
 })
