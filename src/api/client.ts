@@ -87,7 +87,8 @@ export function makeApi(address: string, token: string, notRunning: (cause: unkn
     signal?: AbortSignal,
   ): Promise<IncomingMessage> => {
     const outgoing = httpRequest(new URL(path, address), {
-      ...{ agent, method },
+      agent,
+      method,
       ...(signal && { signal }),
       headers: { ...headers, authorization: `Bearer ${token}` },
     })

@@ -2,7 +2,6 @@
 // constant. The plaintext passes here only on its way in, from the hospital's own system; on the way out everything is sealed.
 // Not here: the index and the decisions (routes-index.ts, routes-audit.ts).
 
-import type { ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 
@@ -12,7 +11,7 @@ import { asTimestamp, type Identifier, isHexadecimal, type Timestamp } from '../
 import type { AccessReview, Confidentiality, Encounter, RecordAdopt, RecordWithdraw } from '../model/operations.ts'
 import { packLeaves } from '../records/pieces.ts'
 import { readObject, readOneOf, readText } from '../shape.ts'
-import { giveBack, noteShortLived } from '../short-lived.ts'
+import { noteShortLived } from '../short-lived.ts'
 import type { Caller } from './auth.ts'
 import {
   type ApiContext,
@@ -27,6 +26,7 @@ import {
 import { refusedError } from './operations.ts'
 import { toJson } from './present.ts'
 import { retentionNotOver } from './retention.ts'
+import { sendPieces } from './send-pieces.ts'
 
 const CONFIDENTIALITIES: readonly Confidentiality[] = ['U', 'L', 'M', 'N', 'R', 'V']
 /** X-Wing public key, 1216 bytes. */
@@ -149,7 +149,7 @@ export function addRecordRoutes(app: FastifyInstance, context: ApiContext): void
       'content-length': ciphertext.bytes,
       'cache-control': 'no-store',
     })
-    await sendBytes(reply.raw, first, pieces)
+    await sendPieces(reply.raw, first, pieces)
   })
 }
 
@@ -158,41 +158,6 @@ async function* noted(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Ar
     noteShortLived(COPIES_OF_AN_UPLOAD * chunk.length)
     yield chunk
   }
-}
-
-/** Each piece is awaited while the one before leaves; the memory of one that has left is given back. */
-async function sendBytes(
-  raw: ServerResponse,
-  first: IteratorResult<Uint8Array>,
-  rest: AsyncIterator<Uint8Array>,
-): Promise<void> {
-  const closed = Promise.withResolvers<never>()
-  closed.promise.catch(() => undefined)
-  raw.once('close', () => closed.reject(new Error('the connection is closed')))
-  try {
-    let leaving = Promise.resolve()
-    for (let next = first; !next.done; next = await Promise.race([rest.next(), closed.promise])) {
-      await Promise.race([leaving, closed.promise])
-      leaving = send(raw, next.value)
-      leaving.catch(() => undefined)
-    }
-    await Promise.race([leaving, closed.promise])
-    raw.end()
-  } catch {
-    // A failure after the head can only cut the connection: the reader notices, because its hashes do not close.
-    raw.destroy()
-    await rest.return?.()
-  }
-}
-
-function send(raw: ServerResponse, bytes: Uint8Array): Promise<void> {
-  return new Promise((resolve, reject) => {
-    raw.write(bytes, error => {
-      giveBack(bytes)
-      if (error) reject(error)
-      else resolve()
-    })
-  })
 }
 
 function requireHospital(caller: Caller): void {
