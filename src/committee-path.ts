@@ -1,43 +1,35 @@
-// How to trust a late committee with nothing but genesis: step by step. When an epoch brings another committee, the header of the last block
-// of the old epoch stands on a state that names the new one (ledger/committee.ts), and a quorum of the old one signed that header. A
-// step is that header, its certificate, the new committee and its proof; a path has one for each change, in order. Epochs without a
-// change cost nothing. Not here: what is trusted at the end of the path (report.ts, verify-report.ts).
+// How to trust a late committee with nothing but genesis: step by step. Where an epoch brings another committee, the header of the last block
+// of the old epoch stands on a state that names the new one, and a quorum of the old one signed that header: a handover (ledger/handover.ts).
+// A path has one for each change, in order. Epochs without a change cost nothing.
+// Not here: what is trusted at the end of the path (report.ts, verify-report.ts), and peers that follow every epoch (snapshot/trust.ts).
 //
 // What no path can tell: whether members of a committee that is long out of office have lost their keys since. A quorum of stolen old keys
 // can sign another history from their time on; whoever doubts compares the anchor with a block that they know.
 
-import { committeeFrom, committeeName } from './ledger/committee.ts'
-import type { CommitteeEntry } from './ledger/entries.ts'
-import { verifyStateProof } from './ledger/proofs.ts'
-import { Store } from './ledger/store.ts'
+import { readHandover } from './ledger/handover.ts'
 import type { Views } from './ledger/views.ts'
-import type { Block, BlockHeader } from './model/block.ts'
+import type { BlockHeader } from './model/block.ts'
 import type { Committee } from './model/committee.ts'
 import { EmrmError } from './model/errors.ts'
-import { blockIdOf, fromHex, sha256, toHex } from './model/hash.ts'
-import { asHeight, type Digest, type Height } from './model/ids.ts'
-import type { DecideCertificate } from './model/messages.ts'
-import { bytesFromText, isObject, siblingsFromText } from './proof-text.ts'
+import { blockIdOf, toHex } from './model/hash.ts'
+import { asHeight, type Digest, type Height, nextHeight } from './model/ids.ts'
+import type { CertifiedHeader, Handover } from './model/snapshot.ts'
+import type { StoredBlock } from './ports.ts'
+import { bytesFromText } from './proof-text.ts'
 import { decodeCertificate, decodeHeader, encodeCertificate, encodeHeader, WireFault } from './wire/codec.ts'
+import { decodeHandover, encodeHandover } from './wire/snapshot-codec.ts'
 import { makeVerifier } from './wire/verify.ts'
 
-/** Changes of the committee in one path: some 3 KB each with four hospitals, 80 KB with two hundred. */
+/** Changes of the committee in one path: some 4 KB each with four hospitals, 80 KB with two hundred. */
 export const PATH_STEPS_MAX = 4096
 
 /** A header in its exact bytes and those who decided it, both as hexadecimal. */
 export type SignedHeader = { readonly header: string; readonly certificate: string }
 
-export type PathStep = SignedHeader & {
-  /** Who validates from the next height on. */
-  readonly committee: CommitteeEntry
-  /** Of `committee/<from>`, against the header's state digest: from the root down, 64 digits each. */
-  readonly siblings: string
-}
+/** A handover in its exact bytes (wire/snapshot-codec.ts), as hexadecimal. */
+export type PathStep = string
 
-/** What a step needs of a block. */
-export type Headed = { readonly block: Pick<Block, 'header'>; readonly certificate: DecideCertificate }
-
-export const signedHeader = ({ block, certificate }: Headed): SignedHeader => ({
+export const signedHeader = ({ block, certificate }: Pick<StoredBlock, 'block' | 'certificate'>): SignedHeader => ({
   header: toHex(encodeHeader(block.header)),
   certificate: toHex(encodeCertificate(certificate)),
 })
@@ -46,25 +38,25 @@ export const signedHeader = ({ block, certificate }: Headed): SignedHeader => ({
 export async function drawPath(
   views: Views,
   height: number,
-  blockAt: (height: Height) => Promise<Headed | null>,
+  handoverAt: (height: Height) => Promise<Handover | null>,
 ): Promise<readonly PathStep[]> {
-  const successions = views.successions(height)
-  if (successions.length > PATH_STEPS_MAX)
+  const changes = views.committeeChanges(height)
+  if (changes.length > PATH_STEPS_MAX)
     throw new EmrmError(
       'path-too-long',
-      `the committee changed ${successions.length} times and a proof from genesis holds at most ${PATH_STEPS_MAX} changes; check the chain itself with "emrm verify"`,
-      { changes: successions.length, changesMax: PATH_STEPS_MAX },
+      `the committee changed ${changes.length} times and a proof from genesis holds at most ${PATH_STEPS_MAX} changes; check the chain itself with "emrm verify"`,
+      { changes: changes.length, changesMax: PATH_STEPS_MAX },
     )
   const steps: PathStep[] = []
-  for (const { from, siblings, committee } of successions) {
-    const block = await blockAt(asHeight(from - 1))
-    if (block === null)
+  for (const from of changes) {
+    const handover = await handoverAt(asHeight(from - 1))
+    if (handover === null)
       throw new EmrmError(
         'block-missing',
-        `block ${from - 1}, which names a committee, is not in this peer's store; ask another peer`,
+        `what block ${from - 1} says of the next committee is not in this peer's store; ask another peer`,
         { height: from - 1 },
       )
-    steps.push({ ...signedHeader(block), committee, siblings: toHex(siblings) })
+    steps.push(toHex(encodeHandover(handover)))
   }
   return steps
 }
@@ -77,67 +69,64 @@ export function followPath(
   | { readonly ok: true; readonly committee: Committee; readonly from: number }
   | { readonly ok: false; readonly step: number | null; readonly reason: string } {
   if (!Array.isArray(path) || path.length > PATH_STEPS_MAX) return { ok: false, step: null, reason: 'path-malformed' }
-  const { chainId } = chain
-  let committee = chain.genesis
-  let from = 1
+  let office: Office = { committee: chain.genesis, from: 1 }
   for (const [at, step] of path.entries()) {
-    const next = committeeAfter(step, chainId, { committee, from })
+    const next = officeAfter(step, chain.chainId, office)
     if (typeof next === 'string') return { ok: false, step: at, reason: next }
-    committee = next.committee
-    from = next.from
+    office = next
   }
-  return { ok: true, committee, from }
+  return { ok: true, ...office }
 }
 
 type Office = { readonly committee: Committee; readonly from: number }
 
-function committeeAfter(step: unknown, chainId: Digest, office: Office): Office | string {
-  if (!isObject(step, ['header', 'certificate', 'committee', 'siblings'])) return 'step-malformed'
-  const signed = headerSignedBy(step, chainId, office)
-  if (typeof signed === 'string') return `step-${signed}`
-  const siblings = siblingsFromText(step['siblings'])
-  const from = signed.height + 1
-  const { committees } = new Store()
-  const name = committeeName(from)
-  const value = bytesOf(() => committees.bytesOf(step['committee']))
-  if (siblings === null || value === null) return 'step-malformed'
-  const key = committees.keyOf(name)
-  const proof = { siblings, leaf: { keyHash: sha256(Buffer.from(key)), valueHash: sha256(value) } }
-  if (!verifyStateProof({ root: fromHex(signed.stateRoot), key, value, proof })) return 'committee-not-proved'
-  // Proved: these are the very bytes that the ledger wrote.
-  return { committee: committeeFrom(step['committee'] as CommitteeEntry), from }
+function officeAfter(step: unknown, chainId: Digest, office: Office): Office | string {
+  const bytes = bytesFromText(step)
+  const handover = bytes === null ? null : decoded(() => decodeHandover(bytes))
+  if (handover === null) return 'step-malformed'
+  const fault = signingFault(handover, chainId, office)
+  if (fault !== null) return `step-${fault}`
+  const { height, stateRoot } = handover.header
+  const next = readHandover(handover, { root: stateRoot, end: height })
+  // A step without a change is none.
+  return next?.committee ? { committee: next.committee, from: nextHeight(height) } : 'committee-not-proved'
 }
 
 /** The header that a quorum of this committee signed in its time, or what is wrong with it. */
 export function headerSignedBy(
   signed: Readonly<Record<string, unknown>>,
   chainId: Digest,
-  { committee, from }: Office,
+  office: Office,
 ): BlockHeader | string {
   const [headerBytes, certificateBytes] = [bytesFromText(signed['header']), bytesFromText(signed['certificate'])]
   if (headerBytes === null || certificateBytes === null) return 'malformed'
-  let header: BlockHeader
-  let certificate: DecideCertificate
-  try {
-    header = decodeHeader(headerBytes)
-    certificate = decodeCertificate(certificateBytes)
-  } catch (error) {
-    if (error instanceof WireFault) return 'malformed'
-    throw error
-  }
-  if (header.chainId !== chainId) return 'of-another-network'
-  if (certificate.height !== header.height || certificate.id !== blockIdOf(headerBytes))
-    return 'certificate-of-another-block'
-  if (header.height < from) return 'before-its-committee'
-  const verdict = makeVerifier({ chainId, committeeAt: () => committee }).certificate(certificate)
-  return verdict.type === 'ok' ? header : verdict.type === 'fault' ? verdict.reason : verdict.type
+  const certified = decoded(() => ({
+    header: decodeHeader(headerBytes),
+    id: blockIdOf(headerBytes),
+    certificate: decodeCertificate(certificateBytes),
+  }))
+  if (certified === null) return 'malformed'
+  return signingFault(certified, chainId, office) ?? certified.header
 }
 
-/** Null for what no peer could have written: the encoder throws at infinite numbers and bottomless lists. */
-export function bytesOf(write: () => Uint8Array | null): Uint8Array | null {
+function signingFault(
+  { header, id, certificate }: CertifiedHeader,
+  chainId: Digest,
+  { committee, from }: Office,
+): string | null {
+  if (header.chainId !== chainId) return 'of-another-network'
+  if (certificate.height !== header.height || certificate.id !== id) return 'certificate-of-another-block'
+  if (header.height < from) return 'before-its-committee'
+  const verdict = makeVerifier({ chainId, committeeAt: () => committee }).certificate(certificate)
+  return verdict.type === 'ok' ? null : verdict.type === 'fault' ? verdict.reason : verdict.type
+}
+
+/** Null for bytes that no peer wrote. */
+function decoded<T>(read: () => T): T | null {
   try {
-    return write()
-  } catch {
-    return null
+    return read()
+  } catch (error) {
+    if (error instanceof WireFault) return null
+    throw error
   }
 }

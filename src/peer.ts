@@ -188,10 +188,10 @@ export async function startPeer(config: PeerConfig, keys: PeerKeys): Promise<Run
         await standOnBase(first, chainId, storage)
         return first
       },
-      epochEnd: async height => {
-        const [handover] = await storage.handovers(height, 1)
-        if (handover?.header.height !== height) return blockOf(storage, height)
-        return { block: { header: handover.header }, certificate: handover.certificate }
+      handover: async height => {
+        await driver.stored()
+        const [found] = await storage.handovers(height, 1)
+        return found?.header.height === height ? found : null
       },
       block: ref => driver.stored().then(() => blockOf(storage, ref)),
       transaction: id => driver.stored().then(() => transactionOf(storage, id)),

@@ -30,7 +30,7 @@ export function proofFromText(text: unknown): StateProof | null {
   return { siblings, leaf: { keyHash: fromHex(keyHash), valueHash: fromHex(valueHash) } }
 }
 
-export function siblingsFromText(text: unknown): readonly Uint8Array[] | null {
+function siblingsFromText(text: unknown): readonly Uint8Array[] | null {
   if (typeof text !== 'string' || text.length % HASH_DIGITS !== 0 || text.length > 256 * HASH_DIGITS) return null
   if (!isHexadecimal(text, text.length)) return null
   const hashes: Uint8Array[] = []

@@ -15,7 +15,7 @@ import type { Digest, Identifier } from './model/ids.ts'
 import type { StoredBlock } from './ports.ts'
 import { type ProofText, proofText } from './proof-text.ts'
 
-export const REPORT_FORMAT = 'emrm-report/2'
+export const REPORT_FORMAT = 'emrm-report/3'
 /** Some 5 KB a line; a longer trail is read with `emrm audit`. */
 export const REPORT_LINES_MAX = 20_000
 

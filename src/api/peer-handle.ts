@@ -1,7 +1,6 @@
 // What the API and the command line need of a running peer: types only. peer.ts builds the thing itself.
 // Not here: how any of it is done, and HTTP (server.ts).
 
-import type { Headed } from '../committee-path.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import type { Views } from '../ledger/views.ts'
 import type { Request } from '../model/block.ts'
@@ -9,6 +8,7 @@ import type { Committee } from '../model/committee.ts'
 import type { Genesis } from '../model/genesis.ts'
 import type { BlockId, Digest, Height, Identifier, PeerId, RecordId, RequestId, Timestamp } from '../model/ids.ts'
 import type { Confidentiality, Encounter, Operation, Outcome, RequestResult } from '../model/operations.ts'
+import type { Handover } from '../model/snapshot.ts'
 import type { Connection, StoredBlock } from '../ports.ts'
 import type { Care, CareReport } from '../records/caretaker.ts'
 import type { Labelling, LocalEntry } from '../records/local-index.ts'
@@ -95,8 +95,8 @@ export type PeerHandle = {
   committeeAt(height: Height): Committee | null
   status(): PeerStatus
   connections(): readonly Connection[]
-  /** The header of an epoch's last block: also of one before the snapshot with which this home began, which came with it. */
-  epochEnd(height: Height): Promise<Headed | null>
+  /** Of an epoch's last block: also of one before the snapshot with which this home began, which came with it. */
+  handover(height: Height): Promise<Handover | null>
   /** A ledger that stands where this home's blocks begin: at genesis, or on a snapshot. Throws EmrmError `snapshot-unproved`. */
   beginning(): Promise<Ledger>
   /** Throws EmrmError `before-snapshot` for one that a home which began with a snapshot cannot have. */

@@ -69,7 +69,7 @@ export function addAuditRoutes(app: FastifyInstance, context: ApiContext): void 
       await lines.write({ drawn: { height: draft.height } })
       const next = await blockAbove(draft.height, () => lines.closed)
       if (next === null) return lines.end()
-      const path = await drawPath(peer.views, draft.height + 1, height => peer.epochEnd(height))
+      const path = await drawPath(peer.views, draft.height + 1, height => peer.handover(height))
       await lines.write(anchorReport(draft, path, next))
     } catch (error) {
       await lines.error(error)

@@ -2,8 +2,7 @@
 // middle of a height, and only to one that IMPBFT can run with; otherwise the old one stays.
 //
 // It is chosen one block before its epoch begins. So the header of the epoch's last block, which the old committee signs, stands on a state
-// that names the new one, and the proof of that is noted in the state: whoever trusts one committee can follow to the next, in a report
-// (committee-path.ts) and as a peer without blocks (handover.ts).
+// that names the new one: whoever trusts one committee can follow to the next (handover.ts).
 
 import { type Committee, committeeHashOf, makeCommittee, VALIDATORS_MAX } from '../model/committee.ts'
 import { EmrmError } from '../model/errors.ts'
@@ -43,14 +42,6 @@ export class Committees {
     this.#store.epochs.put(EPOCH, { start: 1, end: epochBlocks })
     this.#add(1, committee)
     this.endBlock(0)
-  }
-
-  /** Before the operations of block `height`, whose header carries the digest of the present state. */
-  beginBlock(height: number): void {
-    const name = committeeName(height + 1)
-    if (!this.#store.committees.has(name)) return
-    const { siblings } = this.#store.state.prove(this.#store.committees.keyOf(name))
-    this.#store.successions.put(name, { from: height + 1, siblings: Buffer.concat(siblings) })
   }
 
   /** The last height whose committee is known. */

@@ -19,7 +19,6 @@
 //   grant/<request>  receipt/<grant>    emergency/<user>/<grant>
 //   evidence/<validator>/<fault>-<height>
 //   committee/<from height>             who validates from there on
-//   succession/<from height>            the proof that the header below names it
 //   epoch/now  executed/<height>  floor/now  results/now
 
 import type { Delegation } from '../access/delegation.ts'
@@ -218,9 +217,6 @@ export type CommitteeEntry = {
   /** In ranking order. */
   readonly validators: readonly { readonly publicKey: PublicKey; readonly peerId: PeerId; readonly name: string }[]
 }
-
-/** `siblings`: of the proof of `committee/<from>` for the digest in header `from` - 1, 32 bytes each, from the root down. */
-export type SuccessionEntry = { readonly from: number; readonly siblings: Uint8Array }
 
 export type Epoch = { readonly start: number; readonly end: number }
 

@@ -136,7 +136,6 @@ export class Ledger {
     const shared = { store: this.#store, chainId: this.chainId, height, time: header.timestamp, committee, committeeAt }
     const judges = { verifyEvidence: this.#verifyEvidence, verifySignature: this.#verifySignature }
     const base = { ...shared, ...judges, rulesVersion: header.rulesVersion, rules }
-    this.#committees.beginBlock(height)
     const outcomes = block.requests.map(request => this.#executeOne({ ...base, request }))
     this.#executed.endBlock(height, header.timestamp)
     this.#chainResults(block.requests, outcomes)

@@ -147,7 +147,6 @@ export class Store {
   readonly committees: Table<E.CommitteeEntry> = new Table(this.state, 'committee', {
     ...{ from: true, f: true, p: true, hash: true, validators: true },
   })
-  readonly successions: Table<E.SuccessionEntry> = new Table(this.state, 'succession', { from: true, siblings: true })
   readonly epochs: Table<E.Epoch> = new Table(this.state, 'epoch', { start: true, end: true })
   readonly executed: Table<E.ExecutedEntry> = new Table(this.state, 'executed', {
     ...{ height: true, timestampMax: true, ids: true },

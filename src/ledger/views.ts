@@ -8,7 +8,7 @@ import { fromHex } from '../model/hash.ts'
 import type { Digest, Identifier, RecordId, RequestId } from '../model/ids.ts'
 import type { AttributeRow, ChainParameters, Grant, Relations, Role } from '../model/operations.ts'
 import { decisionName } from './access.ts'
-import { committeeName, ranking } from './committee.ts'
+import { ranking } from './committee.ts'
 import { attributesNow, roleCredentials, rolesNow, stands } from './credentials.ts'
 import type * as E from './entries.ts'
 import { isErased, type Retention, retentionOf } from './erasure.ts'
@@ -217,12 +217,10 @@ export class Views {
     return emergencySuspended(this.store, user, this.#head().timestamp)
   }
 
-  /** Committees after the first one that a block up to `height` was decided by, each with the proof that the header below it names it. */
-  successions(height: number): readonly (E.SuccessionEntry & { readonly committee: E.CommitteeEntry })[] {
-    return this.store.committees.under().flatMap(committee => {
-      const succession = this.store.successions.get(committeeName(committee.from))
-      return succession === undefined || committee.from > height ? [] : [{ ...succession, committee }]
-    })
+  /** The heights up to `height` from which on another committee decided. */
+  committeeChanges(height: number): readonly number[] {
+    const beginnings = this.store.committees.under().map(({ from }) => from)
+    return beginnings.filter(from => from > 1 && from <= height)
   }
 
   decisionCount(owner: Identifier): number {
