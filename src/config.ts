@@ -5,7 +5,8 @@
 import { isAbsolute, join, resolve } from 'node:path'
 
 import { type PeerEntry, parsePeers, parseSwarmKey, readAddress } from './home-files.ts'
-import { loadKeyFile, type SigningKey } from './identity/keystore.ts'
+import { loadKeyFile } from './identity/keystore.ts'
+import type { SigningKey } from './identity/signing-key.ts'
 import { EmrmError } from './model/errors.ts'
 import type { Genesis } from './model/genesis.ts'
 import type { Digest } from './model/ids.ts'

@@ -7,7 +7,6 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-import { main } from './cli/main.ts'
 import type { Io } from './cli/session.ts'
 import { EXECUTABLE, freeBasePort, type PeerProcess, startPeerProcess, stopped } from './demo/processes.ts'
 import { EmrmError } from './model/errors.ts'
@@ -22,6 +21,8 @@ export type DemoOptions = {
   /** Null: a temporary directory that goes away with the demo. */
   readonly directory: string | null
   readonly io: Io
+  /** The command line: the demo uses nothing else. */
+  readonly main: (args: readonly string[], io: Io) => Promise<number>
   readonly signal: AbortSignal
   /** A line for the reader. */
   readonly say: (line: string) => void
@@ -98,7 +99,7 @@ type Stage = {
   run(args: readonly string[], exitCode?: number): Promise<Json>
 }
 
-async function prepareStage(directory: string, { io, signal }: DemoOptions): Promise<Stage> {
+async function prepareStage(directory: string, { io, main, signal }: DemoOptions): Promise<Stage> {
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const passwordFile = join(directory, 'password')
   const secret = { mode: 0o600, flag: 'wx' } as const

@@ -5,7 +5,8 @@ import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 
 import { homePaths, type Settings } from './config.ts'
-import { type SealSeed, type SigningKey, saveKeyFile } from './identity/keystore.ts'
+import { type SealSeed, saveKeyFile } from './identity/keystore.ts'
+import type { SigningKey } from './identity/signing-key.ts'
 import { EmrmError } from './model/errors.ts'
 import type { PeerId } from './model/ids.ts'
 

@@ -6,7 +6,7 @@ import { resolve } from 'node:path'
 
 import { type PeerEntry, parsePeers, parseSwarmKey, printSwarmKey } from './home-files.ts'
 import { buildDirectory, printJson, writeHome } from './home-setup.ts'
-import type { SigningKey } from './identity/keystore.ts'
+import type { SigningKey } from './identity/signing-key.ts'
 import { EmrmError } from './model/errors.ts'
 import type { CaAuthorize, InstitutionAdmit } from './model/operations.ts'
 import { createInstitutionKeys } from './network-setup.ts'

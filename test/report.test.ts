@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createSigningKey, type SigningKey } from '../src/identity/keystore.ts'
+import { createSigningKey } from '../src/identity/keystore.ts'
+import type { SigningKey } from '../src/identity/signing-key.ts'
 import type { Block } from '../src/model/block.ts'
 import { type Committee, committeeHashOf, makeCommittee } from '../src/model/committee.ts'
 import { blockIdOf } from '../src/model/hash.ts'

@@ -206,6 +206,27 @@ test('no file imports itself in a circle through a barrel', () => {
   )
 })
 
+test('no file leads back to itself, by however many imports, types too', () => {
+  const targets = new Map(
+    sources.map(source => [
+      source.path,
+      importsOf(source)
+        .filter(target => target.startsWith('.'))
+        .map(target => relative(SRC, join(SRC, dirname(source.path), target))),
+    ]),
+  )
+  const done = new Set<string>()
+  const circles: string[] = []
+  const walk = (path: string, way: readonly string[]): void => {
+    if (way.includes(path)) circles.push([...way.slice(way.indexOf(path)), path].join(' → '))
+    if (way.includes(path) || done.has(path)) return
+    for (const target of targets.get(path) ?? []) walk(target, [...way, path])
+    done.add(path)
+  }
+  for (const path of targets.keys()) walk(path, [])
+  assert.deepEqual(circles, [])
+})
+
 function importsOf(source: Source): string[] {
   return [...source.code.matchAll(/(?:\bfrom\s+|\bimport\s+|\bimport\s*\(\s*)'([^'\n]+)'/g)].map(
     match => match[1] as string,

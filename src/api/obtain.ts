@@ -5,7 +5,7 @@
 import type { AccessAttempt, Agent } from '../client/agent.ts'
 import { type OpenOptions, openRecord, openRecordInto, type RecordClaim } from '../client/open.ts'
 import { openPartial, type Partial } from '../client/partial.ts'
-import type { SigningKey } from '../identity/keystore.ts'
+import type { SigningKey } from '../identity/signing-key.ts'
 import { EmrmError } from '../model/errors.ts'
 import { fromHex } from '../model/hash.ts'
 import type { Digest, RequestId } from '../model/ids.ts'

@@ -1,7 +1,7 @@
 // Signs an operation with a key and sends it through the running peer, the way every user's program does (P-34): the peer never sees the
 // key. A refusal by the contract becomes an error with its reason as the code; a denial is an answer and stays one.
 
-import type { SigningKey } from '../identity/keystore.ts'
+import type { SigningKey } from '../identity/signing-key.ts'
 import { EmrmError } from '../model/errors.ts'
 import type { Digest, RequestId, Timestamp } from '../model/ids.ts'
 import type { Operation, Outcome, RefusalReason } from '../model/operations.ts'

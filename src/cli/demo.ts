@@ -2,12 +2,17 @@
 
 import type { Command } from 'commander'
 
-import { EXIT, handle, printAnswer, type Session } from './session.ts'
+import { EXIT, type ExitCode, handle, type Io, printAnswer, type Session } from './session.ts'
 import { readWhole } from './values.ts'
 
 type DemoOptions = { readonly hospitals: number; readonly dir?: string; readonly once?: boolean }
 
-export function addDemoCommand(session: Session, program: Command): void {
+/** `main`: the command line itself, which the demo uses as a reader would. */
+export function addDemoCommand(
+  session: Session,
+  program: Command,
+  main: (argv: readonly string[], io: Io) => Promise<ExitCode>,
+): void {
   const demo = program
     .command('demo')
     .description('a network of real peers on this machine that shares a sample record; runs until Ctrl-C')
@@ -21,7 +26,7 @@ export function addDemoCommand(session: Session, program: Command): void {
     const signal = io.stopSignal()
     const out = json ? io.stderr : io.stdout
     const say = (line: string): void => void out.write(`${line}\n`)
-    const running = await runDemo({ hospitals, directory: dir ?? null, io, signal, say })
+    const running = await runDemo({ hospitals, directory: dir ?? null, io, main, signal, say })
     if (once === true) {
       await running.stop()
       return { document: running.document, lines: ['', 'everything was checked and stopped'] }

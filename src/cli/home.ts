@@ -4,7 +4,7 @@ import type { Command } from 'commander'
 
 import { type Api, connectApi, type Line } from '../api/client.ts'
 import { type HomePaths, homePaths, loadConfig, loadSigningKey } from '../config.ts'
-import type { SigningKey } from '../identity/keystore.ts'
+import type { SigningKey } from '../identity/signing-key.ts'
 import { EmrmError } from '../model/errors.ts'
 import type { Digest, Identifier } from '../model/ids.ts'
 import { readPassword } from '../password.ts'

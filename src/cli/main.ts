@@ -51,7 +51,7 @@ function makeProgram(session: Session): Command {
     'after',
     '\nExample:\n  $ emrm demo\n  $ EMRM_PASSWORD_FILE=./password emrm network create --dir ./net --name pilot --hospitals 4',
   )
-  addDemoCommand(session, program)
+  addDemoCommand(session, program, main)
   addNetworkCommands(session, program)
   addStartCommand(session, program)
   addPeerCommands(session, program)

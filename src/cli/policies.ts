@@ -3,12 +3,12 @@
 
 import type { Command } from 'commander'
 
-import type { Api } from '../api/client.ts'
 import { submitOperation } from '../api/operations.ts'
 import type { Identifier, RequestId, Timestamp } from '../model/ids.ts'
-import type { Confidentiality, Grantee, PolicySet, Right, Scope } from '../model/operations.ts'
+import type { Confidentiality, PolicySet, Right, Scope } from '../model/operations.ts'
 import { addConsentCommand } from './consents.ts'
-import { type Acting, homeCommand, institutionId, type KeyOption, withKey } from './home.ts'
+import { granteeOf } from './grantee.ts'
+import { type Acting, homeCommand, type KeyOption, withKey } from './home.ts'
 import { type Answer, handle, type Session } from './session.ts'
 import {
   type GranteeText,
@@ -157,22 +157,6 @@ async function policyOf(options: SetOptions, { api, key }: Acting): Promise<Poli
     anonymous: options.anonymous ?? false,
     labelCeiling: options.labelCeiling,
     timestamp: options.timestamp ?? now(),
-  }
-}
-
-/** Throws EmrmError `institution-unknown`. */
-export async function granteeOf(text: GranteeText, api: Api): Promise<Grantee> {
-  switch (text.type) {
-    case 'anyone':
-      return { type: 'anyone' }
-    case 'user':
-      return { type: 'user', user: text.value as Identifier }
-    case 'role':
-      return { type: 'role', role: text.value }
-    case 'group':
-      return { type: 'group', group: text.value }
-    case 'institution':
-      return { type: 'institution', institution: await institutionId(api, text.value) }
   }
 }
 

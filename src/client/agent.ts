@@ -2,7 +2,7 @@
 // peer gets signed bytes and nothing else. Timestamps of one agent never repeat, so that two policies set in one millisecond are two
 // (P-42: one permission value is set once). Not here: sending (the API), opening what was granted (open.ts).
 
-import type { SigningKey } from '../identity/keystore.ts'
+import type { SigningKey } from '../identity/signing-key.ts'
 import type { Request } from '../model/block.ts'
 import { digestOf } from '../model/hash.ts'
 import {

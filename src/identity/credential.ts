@@ -5,12 +5,18 @@
 import { randomUUID } from 'node:crypto'
 import { createLocalJWKSet, errors, type JWK, type JWTPayload, jwtVerify, SignJWT } from 'jose'
 import secp256k1 from 'secp256k1/bindings.js'
-import type { SignatureScheme } from '../model/block.ts'
 import { EmrmError } from '../model/errors.ts'
 import { digestOf, fromHex, identifierOf } from '../model/hash.ts'
-import { type Digest, type Identifier, isHexadecimal, type PublicKey, type Timestamp } from '../model/ids.ts'
+import {
+  type Digest,
+  type Identifier,
+  isHexadecimal,
+  type PublicKey,
+  type SignatureScheme,
+  type Timestamp,
+} from '../model/ids.ts'
 import type { AttributeRow, Role } from '../model/operations.ts'
-import type { SigningKey } from './keystore.ts'
+import type { SigningKey } from './signing-key.ts'
 
 const TYPE = 'vc+jwt'
 const ALGORITHM = 'EdDSA'

@@ -7,7 +7,7 @@ import { keccak_256 } from '@noble/hashes/sha3.js'
 import secp256k1 from 'secp256k1/bindings.js'
 import { fromHex, identifierOf, sha256, toHex } from '../model/hash.ts'
 import type { Identifier, PublicKey } from '../model/ids.ts'
-import type { SigningKey } from './keystore.ts'
+import type { SigningKey } from './signing-key.ts'
 
 export const ACCOUNT_SECRET_BYTES = 32
 

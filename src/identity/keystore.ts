@@ -6,25 +6,13 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import { basename } from 'node:path'
 import sodium from 'sodium-native'
-import type { SignatureScheme } from '../model/block.ts'
 import { EmrmError } from '../model/errors.ts'
 import { fromHex, identifierOf, toHex } from '../model/hash.ts'
-import { asIdentifier, asPublicKey, type Identifier, isHexadecimal, type PublicKey } from '../model/ids.ts'
+import { asIdentifier, asPublicKey, type Identifier, isHexadecimal } from '../model/ids.ts'
 import { derivePasswordKey, KDF_DEFAULT, type KeyDerivation, parseKeyDerivation } from './password.ts'
 import { invalidKeyFile as invalid, readSecretFile, writeSecretFile } from './secret-file.ts'
+import type { SigningKey } from './signing-key.ts'
 import { isWeb3File, openWeb3File } from './web3-keystore.ts'
-
-/** A key that signs; deterministic, so the same bytes give the same signature. */
-export type SigningKey = {
-  /** 1: Ed25519, the only one for institutions, CAs and the authority. 2: secp256k1, an Ethereum account (ethereum-account.ts). */
-  readonly scheme: SignatureScheme
-  readonly publicKey: PublicKey
-  /** For whom it acts: its own identifier (P-32), or the user who took it as a new key. */
-  readonly identifier: Identifier
-  sign(bytes: Uint8Array): Uint8Array
-  /** A copy of the 32 secret bytes; for saving only. */
-  seed(): Uint8Array
-}
 
 /** An X-Wing key pair as a key file holds it; records/seal.ts makes it usable. */
 export type SealSeed = {

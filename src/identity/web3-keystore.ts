@@ -11,8 +11,8 @@ import { EmrmError } from '../model/errors.ts'
 import { fromHex, identifierOf, toHex } from '../model/hash.ts'
 import { asIdentifier, type Identifier, isHexadecimal } from '../model/ids.ts'
 import { ACCOUNT_SECRET_BYTES, accountKeyFromSecret, ethereumAddress } from './ethereum-account.ts'
-import type { SigningKey } from './keystore.ts'
 import { invalidKeyFile, readSecretFile, writeSecretFile } from './secret-file.ts'
+import type { SigningKey } from './signing-key.ts'
 
 /** Geth's and ours: some 0.7 s of one core and 256 MiB. */
 const SCRYPT_N = 2 ** 18

@@ -24,8 +24,16 @@
 import type { Delegation } from '../access/delegation.ts'
 import type { Policy } from '../access/policy.ts'
 import type { Subject } from '../access/session.ts'
-import type { SignatureScheme } from '../model/block.ts'
-import type { Digest, Identifier, PeerId, PublicKey, RecordId, RequestId, Timestamp } from '../model/ids.ts'
+import type {
+  Digest,
+  Identifier,
+  PeerId,
+  PublicKey,
+  RecordId,
+  RequestId,
+  SignatureScheme,
+  Timestamp,
+} from '../model/ids.ts'
 import type {
   AccessReview,
   ChainParameters,

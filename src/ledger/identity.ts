@@ -1,9 +1,7 @@
 // user.register, user.revoke, user.rotate-key (P-44): a CA vouches for the users of the institutions that it is authorized for, and no
 // others. A user's identity is the first key, so a patient registered at one hospital is the same at all.
 
-import type { SignatureScheme } from '../model/block.ts'
-import type { PublicKey } from '../model/ids.ts'
-import { isHexadecimal } from '../model/ids.ts'
+import { isHexadecimal, type PublicKey, type SignatureScheme } from '../model/ids.ts'
 import type { Outcome, UserRegister, UserRevoke, UserRotateKey } from '../model/operations.ts'
 import { actingCa, actingUser, identifierOfKey } from './actors.ts'
 import { type Context, DONE, refused } from './context.ts'

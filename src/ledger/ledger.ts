@@ -10,8 +10,16 @@ import { encode } from '../model/dag-cbor.ts'
 import { assert } from '../model/errors.ts'
 import type { Genesis } from '../model/genesis.ts'
 import { digestOf, fromHex } from '../model/hash.ts'
-import type { ValidatorIndex, View } from '../model/ids.ts'
-import { type BlockId, type Digest, type Height, nextHeight, type RequestId, type Timestamp } from '../model/ids.ts'
+import {
+  type BlockId,
+  type Digest,
+  type Height,
+  nextHeight,
+  type RequestId,
+  type Timestamp,
+  type ValidatorIndex,
+  type View,
+} from '../model/ids.ts'
 import type { EvidenceSubmit, Outcome, RequestResult } from '../model/operations.ts'
 import type { HandoverClaim } from '../model/snapshot.ts'
 import { type BlockFault, blockFault } from './block-check.ts'
@@ -24,19 +32,7 @@ import { writeGenesis } from './genesis-state.ts'
 import { claimHandover } from './handover.ts'
 import type { StateCopy } from './snapshot.ts'
 import { Store } from './store.ts'
-import { Views } from './views.ts'
-
-export type Head = {
-  readonly height: Height
-  /** The chain id at height 0. */
-  readonly id: BlockId
-  readonly timestamp: Timestamp
-  /**
-   * base(h) of the *next* height (consensus.md §1.5): the position of the head's author, or of the one after it when the lead moves on.
-   * 0, which is the first in the ranking, when an epoch with another committee begins (P-31), and at height 0.
-   */
-  readonly author: ValidatorIndex
-}
+import { type Head, Views } from './views.ts'
 
 export type Execution = {
   readonly height: Height

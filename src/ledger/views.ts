@@ -5,17 +5,37 @@ import type { Policy } from '../access/policy.ts'
 import type { CompiledRelations } from '../access/relations.ts'
 import type { RoleCredential } from '../access/session.ts'
 import { fromHex } from '../model/hash.ts'
-import type { Digest, Identifier, RecordId, RequestId } from '../model/ids.ts'
+import type {
+  BlockId,
+  Digest,
+  Height,
+  Identifier,
+  RecordId,
+  RequestId,
+  Timestamp,
+  ValidatorIndex,
+} from '../model/ids.ts'
 import type { AttributeRow, ChainParameters, Grant, Relations, Role } from '../model/operations.ts'
 import { decisionName } from './access.ts'
 import { ranking } from './committee.ts'
 import { attributesNow, roleCredentials, rolesNow, stands } from './credentials.ts'
 import type * as E from './entries.ts'
 import { isErased, type Retention, retentionOf } from './erasure.ts'
-import type { Head } from './ledger.ts'
 import { emergencySuspended } from './reviews.ts'
 import type { StateProof } from './sparse-tree.ts'
 import type { Store } from './store.ts'
+
+export type Head = {
+  readonly height: Height
+  /** The chain id at height 0. */
+  readonly id: BlockId
+  readonly timestamp: Timestamp
+  /**
+   * base(h) of the *next* height (consensus.md §1.5): the position of the head's author, or of the one after it when the lead moves on.
+   * 0, which is the first in the ranking, when an epoch with another committee begins (P-31), and at height 0.
+   */
+  readonly author: ValidatorIndex
+}
 
 /** A decision with its place in the patient's list (or the requester's, for a record that does not exist). */
 export type DecisionRow = E.DecisionEntry & { readonly owner: Identifier; readonly number: number }

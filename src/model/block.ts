@@ -7,14 +7,12 @@ import type {
   Identifier,
   PublicKey,
   RequestId,
+  SignatureScheme,
   Timestamp,
   ValidatorIndex,
   View,
 } from './ids.ts'
 import type { Operation } from './operations.ts'
-
-/** 1 = Ed25519 (strict, libsodium), 2 = secp256k1 recoverable (Ethereum-address accounts, P-21). */
-export type SignatureScheme = 1 | 2
 
 /** ⟨REQUEST, o, t, c⟩ of P-34. `client` (P-32) is the identifier of `publicKey`, or the user for whom the registry says that it acts. */
 export type Request = {

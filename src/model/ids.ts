@@ -26,6 +26,8 @@ export type Identifier = Brand<string, 'Identifier'>
 export type RecordId = Brand<string, 'RecordId'>
 /** Ed25519 public key, 64 hexadecimal digits (or compressed secp256k1, 66). */
 export type PublicKey = Brand<string, 'PublicKey'>
+/** 1 = Ed25519 (strict, libsodium), 2 = secp256k1 recoverable (Ethereum-address accounts, P-21). */
+export type SignatureScheme = 1 | 2
 /** libp2p peer id, base58 text. */
 export type PeerId = Brand<string, 'PeerId'>
 

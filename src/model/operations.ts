@@ -1,8 +1,7 @@
 // What a REQUEST can ask of the contract (contract.md). Integers and strings only; every list is ordered and bounded by wire/codec.
 // An unknown operation, field or code is refused, never ignored. Not here: who may sign what (ledger), how a decision falls (access).
 
-import type { SignatureScheme } from './block.ts'
-import type { Digest, Identifier, PeerId, PublicKey, RecordId, RequestId, Timestamp } from './ids.ts'
+import type { Digest, Identifier, PeerId, PublicKey, RecordId, RequestId, SignatureScheme, Timestamp } from './ids.ts'
 
 /** P-42: `share` includes `read`. */
 export type Right = 'read' | 'share'

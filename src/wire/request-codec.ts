@@ -4,9 +4,9 @@
 // Signed: 'emrm/request/1' ‖ 0 ‖ network id ‖ statement; a signature is of no use elsewhere or on another network.
 // Not here: whether the signature holds (verify.ts), whether the client may ask for it (ledger).
 
-import type { Request, SignatureScheme } from '../model/block.ts'
+import type { Request } from '../model/block.ts'
 import { digestOf, fromHex, requestIdOf } from '../model/hash.ts'
-import type { Digest, Identifier, PublicKey, Timestamp } from '../model/ids.ts'
+import type { Digest, Identifier, PublicKey, SignatureScheme, Timestamp } from '../model/ids.ts'
 import { leafText } from '../model/merkle.ts'
 import type { Operation } from '../model/operations.ts'
 import { must } from './fault.ts'

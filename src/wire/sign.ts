@@ -2,10 +2,10 @@
 // the same bytes, always (a re-send is byte-identical, consensus.md §1.4).
 // Not here: keys (identity/keystore), checking what others signed (verify.ts).
 
-import type { Request, SignatureScheme } from '../model/block.ts'
+import type { Request } from '../model/block.ts'
 import type { Committee } from '../model/committee.ts'
 import { identifierOf } from '../model/hash.ts'
-import type { Digest, Identifier, PublicKey, Timestamp, Verified } from '../model/ids.ts'
+import type { Digest, Identifier, PublicKey, SignatureScheme, Timestamp, Verified } from '../model/ids.ts'
 import type { SignedMessage, Unsigned } from '../model/messages.ts'
 import type { Operation } from '../model/operations.ts'
 import type { Signer } from '../ports.ts'

@@ -5,10 +5,8 @@
 
 import secp256k1 from 'secp256k1/bindings.js'
 import sodium from 'sodium-native'
-
-import type { SignatureScheme } from '../model/block.ts'
 import { fromHex, sha256 } from '../model/hash.ts'
-import type { PublicKey } from '../model/ids.ts'
+import type { PublicKey, SignatureScheme } from '../model/ids.ts'
 import { ED25519_KEY_BYTES, SECP256K1_KEY_BYTES, SIGNATURE_BYTES } from './limits.ts'
 
 /** False, never a throw, for anything that is not a valid signature. */

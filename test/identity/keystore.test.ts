@@ -6,13 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import sodium from 'sodium-native'
-import {
-  createSigningKey,
-  loadKeyFile,
-  type SigningKey,
-  saveKeyFile,
-  signingKeyFromSeed,
-} from '../../src/identity/keystore.ts'
+import { createSigningKey, loadKeyFile, saveKeyFile, signingKeyFromSeed } from '../../src/identity/keystore.ts'
+import type { SigningKey } from '../../src/identity/signing-key.ts'
 import { EmrmError } from '../../src/model/errors.ts'
 import { fromHex, identifierOf, toHex } from '../../src/model/hash.ts'
 

@@ -2,7 +2,8 @@
 // memory on which peers can be away, silent or lying, and a clock that moves only when everybody waits.
 
 import { makeMemoryVault } from '../../src/adapters/memory-vault.ts'
-import { createSigningKey, type SigningKey } from '../../src/identity/keystore.ts'
+import { createSigningKey } from '../../src/identity/keystore.ts'
+import type { SigningKey } from '../../src/identity/signing-key.ts'
 import { type Committee, makeCommittee } from '../../src/model/committee.ts'
 import { EmrmError } from '../../src/model/errors.ts'
 import { digestOf, toHex } from '../../src/model/hash.ts'
