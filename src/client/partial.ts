@@ -76,15 +76,11 @@ export async function openPartial(
       if (resumed === 0) await keep(0, piece)
     },
     async takeOver(contentKey, opened, recent = new Map()) {
-      let next = 0
-      let head: Uint8Array | null = null
-      for (; next < count; next++) {
-        const piece = await readKept(next)
-        if (!isHere(piece, next)) break
-        head ??= piece
-      }
-      if (head !== null && next < count)
-        for await (const piece of remade(contentKey, opened, head, next)) {
+      // Those before were checked when they were read.
+      let next = resumed
+      while (next < count && isHere(await readKept(next), next)) next++
+      if (next > 0 && next < count)
+        for await (const piece of remade(contentKey, opened, await readKept(0), next)) {
           if (!isHere(piece, next)) break
           await keep(next++, piece)
           onKept(next * PIECE_BYTES)
